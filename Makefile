@@ -1,0 +1,91 @@
+# make            the module, .build/ngx_patient_guard_module.so
+# make install    into the installed nginx (DESTDIR is respected)
+# make test       everything that can be proved (TESTS=t/x.t STORE=redis: a part)
+# make unit       only what needs no nginx
+# make asan       the same suites under AddressSanitizer and UBSan
+# make valgrind   the same suites under valgrind
+# make check      the order of ranks, the style
+# make run        the breach against the demonstration portal (STORE=memory)
+# make serve      the portal, left running
+#
+# Each installs what it needs on Debian, and says what it lacks elsewhere.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+export CC
+
+BUILD  = $(CURDIR)/.build
+OBJS   = $(BUILD)/module
+MODULE = $(BUILD)/ngx_patient_guard_module.so
+SCRIPT = ngx_patient_guard_module/ngx_patient_guard_count.lua
+
+# nginx-dev's
+NGINX_SRC = /usr/share/nginx/src
+
+nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p" \
+                    | sed "s/^'\([^']*\)'.*/\1/; t; s/ .*//")
+
+# nginx's handlers all have parameters that some of them do not use
+WARNINGS = -Wall -Wextra -Wno-unused-parameter
+
+.PHONY: all install test unit asan valgrind check run serve clean FORCE
+.DELETE_ON_ERROR:
+
+all: $(OBJS)/Makefile
+	@echo "building $(MODULE:$(CURDIR)/%=%)"
+	@$(MAKE) -s --no-print-directory -C $(NGINX_SRC) -f $(OBJS)/Makefile modules
+	@cmp -s $(OBJS)/ngx_patient_guard_module.so $(MODULE) \
+	    || install -m 644 $(OBJS)/ngx_patient_guard_module.so $(MODULE)
+
+# another nginx or another compiler: configure anew
+$(BUILD)/for: FORCE
+	@scripts/setup build
+	@mkdir -p $(BUILD)
+	@{ PATH=$$PATH:/usr/sbin nginx -V; $(CC) --version; } > $@.new 2>&1
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# -Werror is nginx's own, and not part of the options: they also serve
+# configure's probes, which have unused variables
+$(OBJS)/Makefile: $(BUILD)/for config $(SCRIPT)
+	@mkdir -p $(OBJS)
+	@cd $(NGINX_SRC) && bash -c '. ./conf_flags && exec ./configure \
+	    --with-cc="$(CC)" --builddir=$(OBJS) \
+	    --with-cc-opt="$(call nginx_opt,with-cc-opt) $(WARNINGS)" \
+	    --with-ld-opt="$(call nginx_opt,with-ld-opt)" \
+	    "$${NGX_CONF_FLAGS[@]}" --add-dynamic-module=$(CURDIR)' \
+	    > $(BUILD)/configure.log || { tail -n 5 $(BUILD)/configure.log; exit 1; }
+
+# where Debian's own modules are, and as they are switched on
+modules = $(call nginx_opt,modules-path)
+snippet = /usr/share/nginx/modules-available/mod-http-patient-guard.conf
+enabled = /etc/nginx/modules-enabled
+
+install: all
+	install -D -m 644 $(MODULE) $(DESTDIR)$(modules)/$(notdir $(MODULE))
+	install -d $(DESTDIR)$(dir $(snippet)) $(DESTDIR)$(enabled)
+	echo "load_module modules/$(notdir $(MODULE));" > $(DESTDIR)$(snippet)
+	ln -sf $(snippet) $(DESTDIR)$(enabled)/50-$(notdir $(snippet))
+
+test:
+	@scripts/test
+
+unit:
+	@scripts/test --unit
+
+asan valgrind:
+	@scripts/sanitize $@
+
+check: all
+	@scripts/setup check
+	@scripts/layers
+	@scripts/style
+
+run: all
+	@scripts/demo/run
+
+serve: all
+	@scripts/demo/serve
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,148 @@
+
+/* What the request-aware rooms share: configuration and request context. */
+
+
+#ifndef _NGX_HTTP_PATIENT_GUARD_H_INCLUDED_
+#define _NGX_HTTP_PATIENT_GUARD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_alias.h"
+#include "ngx_patient_guard_policy.h"
+#include "ngx_patient_guard_redis.h"
+#include "ngx_patient_guard_shm.h"
+#include "ngx_patient_guard_store.h"
+
+
+typedef enum {
+    NGX_HTTP_PATIENT_GUARD_REDIRECT = 0,
+    NGX_HTTP_PATIENT_GUARD_STEP_UP,
+    NGX_HTTP_PATIENT_GUARD_PAGE,
+    NGX_HTTP_PATIENT_GUARD_STATUS
+} ngx_http_patient_guard_challenge_e;
+
+
+typedef struct {
+    ngx_http_patient_guard_challenge_e   kind;
+    ngx_uint_t                           status;
+    ngx_http_complex_value_t             target;   /* redirect, page */
+    ngx_str_t                            authenticate;       /* step_up */
+} ngx_http_patient_guard_challenge_t;
+
+
+/* a count that is taken from a variable for each lookup */
+
+typedef struct {
+    ngx_uint_t                           limit;
+    uint32_t                             otherwise;          /* default= */
+    ngx_http_complex_value_t             value;
+} ngx_http_patient_guard_count_t;
+
+
+/* one "patient_guard_policy" block; read-only once it is loaded, but for
+ * the store, which each worker opens for itself */
+
+typedef struct {
+    ngx_str_t                            name;
+
+    /* identity */
+    ngx_array_t                         *accounts;   /* complex values */
+    ngx_flag_t                           fold;
+    ngx_uint_t                           account_missing;
+    ngx_http_complex_value_t            *proof;
+    ngx_http_complex_value_t            *exempt;
+    ngx_patient_guard_keys_t             keys[2];    /* current, other */
+    ngx_uint_t                           nkeys;
+
+    /* limits */
+    ngx_patient_guard_limit_t            limits[NGX_PATIENT_GUARD_LIMITS];
+    ngx_uint_t                           nlimits;
+    ngx_array_t                         *counts;     /* from variables */
+    ngx_patient_guard_grants_t           grants;
+    ngx_msec_t                           throttle_delay;
+
+    /* answers */
+    ngx_array_t                         *challenges;
+
+    /* stores */
+    size_t                               zone_size;
+    ngx_patient_guard_shm_t             *shm;
+    ngx_patient_guard_redis_conf_t      *redis;      /* NULL: none */
+    ngx_uint_t                           redis_auth;
+    ngx_msec_t                           redis_timeout;
+    ngx_uint_t                           outage;
+    ngx_patient_guard_store_t           *store;
+} ngx_http_patient_guard_policy_t;
+
+
+#define NGX_HTTP_PATIENT_GUARD_MISSING_DENY      0
+#define NGX_HTTP_PATIENT_GUARD_MISSING_ALLOW     1
+
+#define NGX_HTTP_PATIENT_GUARD_UNMATCHED_URI     0
+#define NGX_HTTP_PATIENT_GUARD_UNMATCHED_IGNORE  1
+#define NGX_HTTP_PATIENT_GUARD_UNMATCHED_DENY    2
+
+
+typedef struct {
+    ngx_array_t                          policies;   /* pointers */
+} ngx_http_patient_guard_main_conf_t;
+
+
+typedef struct {
+    ngx_str_t                            name;       /* of the policy */
+    ngx_str_t                            file;       /* that names it */
+    ngx_uint_t                           line;
+
+    ngx_http_patient_guard_policy_t     *policy;     /* NULL: off */
+    ngx_flag_t                           dry_run;
+    ngx_array_t                         *patients;   /* complex values */
+    ngx_uint_t                           unmatched;
+    ngx_array_t                         *methods;    /* NULL: the default */
+    ngx_uint_t                           log_level;
+} ngx_http_patient_guard_loc_conf_t;
+
+
+typedef struct ngx_http_patient_guard_ctx_s  ngx_http_patient_guard_ctx_t;
+
+typedef ngx_int_t (*ngx_http_patient_guard_step_pt)(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx);
+
+
+/* of a main request, from its first guarded location to its end */
+
+struct ngx_http_patient_guard_ctx_s {
+    ngx_http_request_t                  *request;
+    ngx_http_patient_guard_policy_t     *policy;
+    ngx_patient_guard_op_t               op;
+    ngx_patient_guard_named_t            first;      /* where one suffices */
+    ngx_patient_guard_decision_t         decision;
+
+    ngx_http_patient_guard_step_pt       next;       /* when it goes on */
+    ngx_event_t                          hold;
+    ngx_msec_t                           patience;   /* hold until then */
+
+    ngx_uint_t                           status;     /* of a refusal */
+    ngx_uint_t                           log_level;
+
+    unsigned                             waiting:1;
+    unsigned                             decided:1;
+    unsigned                             delayed:1;
+    unsigned                             dry_run:1;
+};
+
+
+extern ngx_module_t  ngx_patient_guard_module;
+
+
+/* a directive's value is none of those that it may have */
+#define ngx_http_patient_guard_invalid(cf, directive, value, expected)       \
+    (ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,                                \
+                        "invalid value \"%V\" of \"%s\", expected %s",       \
+                        value, directive, expected), NGX_CONF_ERROR)
+
+
+#endif /* _NGX_HTTP_PATIENT_GUARD_H_INCLUDED_ */

@@ -1,0 +1,353 @@
+
+#include "ngx_http_patient_guard_answer.h"
+#include "ngx_http_patient_guard_challenge.h"
+
+
+#define NGX_HTTP_PATIENT_GUARD_TYPES                                         \
+    "https://iana.org/assignments/http-problem-types#"
+
+
+/* RFC 9457; draft-ietf-httpapi-ratelimit-headers-11, section on problems */
+
+typedef struct {
+    ngx_str_t  type;
+    ngx_str_t  title;
+} ngx_http_patient_guard_problem_t;
+
+
+static ngx_int_t ngx_http_patient_guard_page(ngx_http_request_t *r,
+    ngx_http_patient_guard_challenge_t *challenge);
+static ngx_int_t ngx_http_patient_guard_refuse(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
+static ngx_uint_t ngx_http_patient_guard_has_error_page(ngx_http_request_t *r,
+    ngx_uint_t status);
+static ngx_int_t ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
+static ngx_http_patient_guard_problem_t *ngx_http_patient_guard_problem(
+    ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
+static ngx_table_elt_t *ngx_http_patient_guard_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+
+
+static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_quota = {
+    ngx_string(NGX_HTTP_PATIENT_GUARD_TYPES "quota-exceeded"),
+    ngx_string("Request cannot be satisfied as assigned quota has been "
+               "exceeded")
+};
+
+
+static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_abnormal = {
+    ngx_string(NGX_HTTP_PATIENT_GUARD_TYPES "abnormal-usage-detected"),
+    ngx_string("Request not satisfied due to detection of abnormal request "
+               "pattern")
+};
+
+
+static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_capacity = {
+    ngx_string(NGX_HTTP_PATIENT_GUARD_TYPES "temporary-reduced-capacity"),
+    ngx_string("Request cannot be satisfied due to temporary server capacity "
+               "constraints")
+};
+
+
+static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_forbidden = {
+    ngx_string("about:blank"),
+    ngx_string("Forbidden")
+};
+
+
+static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_bad_request =
+{
+    ngx_string("about:blank"),
+    ngx_string("Bad Request")
+};
+
+
+ngx_int_t
+ngx_http_patient_guard_answer(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx)
+{
+    u_char                              *p;
+    ngx_str_t                            value;
+    ngx_uint_t                           wait;
+    ngx_http_patient_guard_challenge_t  *challenge;
+
+    ngx_str_set(&value, "no-store");
+
+    if (ngx_http_patient_guard_header(r, "Cache-Control", &value) == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    switch (ctx->decision.verdict) {
+
+    case NGX_PATIENT_GUARD_VERDICT_CHALLENGE:
+
+        challenge = ngx_http_patient_guard_challenge_choose(r, ctx->policy);
+
+        if (challenge == NULL) {
+            return ngx_http_patient_guard_refuse(r, ctx, NGX_HTTP_FORBIDDEN);
+        }
+
+        if (challenge->kind == NGX_HTTP_PATIENT_GUARD_PAGE) {
+            return ngx_http_patient_guard_page(r, challenge);
+        }
+
+        if (challenge->kind == NGX_HTTP_PATIENT_GUARD_REDIRECT) {
+
+            if (ngx_http_patient_guard_challenge_location(r, ctx, challenge,
+                                                          &value)
+                != NGX_OK)
+            {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            r->headers_out.location =
+                        ngx_http_patient_guard_header(r, "Location", &value);
+
+            if (r->headers_out.location == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+        }
+
+        if (challenge->kind == NGX_HTTP_PATIENT_GUARD_STEP_UP) {
+
+            r->headers_out.www_authenticate =
+                      ngx_http_patient_guard_header(r, "WWW-Authenticate",
+                                                    &challenge->authenticate);
+
+            if (r->headers_out.www_authenticate == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+        }
+
+        return ngx_http_patient_guard_refuse(r, ctx, challenge->status);
+
+    case NGX_PATIENT_GUARD_VERDICT_THROTTLE:
+        wait = ngx_patient_guard_seconds(ctx->decision.wait);
+        ctx->status = NGX_HTTP_TOO_MANY_REQUESTS;
+        break;
+
+    case NGX_PATIENT_GUARD_VERDICT_DENY:
+        wait = 0;
+
+        if (ctx->status == 0) {
+            ctx->status = NGX_HTTP_FORBIDDEN;
+
+        } else if (ctx->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+            wait = 1;
+        }
+
+        break;
+
+    default: /* NGX_PATIENT_GUARD_ALLOW */
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (wait) {
+        p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (p == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        value.data = p;
+        value.len = ngx_sprintf(p, "%ui", wait) - p;
+
+        if (ngx_http_patient_guard_header(r, "Retry-After", &value) == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    return ngx_http_patient_guard_refuse(r, ctx, ctx->status);
+}
+
+
+/* as error_page does, and with the status of a refusal */
+
+static ngx_int_t
+ngx_http_patient_guard_page(ngx_http_request_t *r,
+    ngx_http_patient_guard_challenge_t *challenge)
+{
+    ngx_str_t  uri, args;
+
+    if (ngx_http_complex_value(r, &challenge->target, &uri) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->err_status = challenge->status;
+
+    if (uri.data[0] == '@') {
+        ngx_http_finalize_request(r, ngx_http_named_location(r, &uri));
+        return NGX_DONE;
+    }
+
+    ngx_http_split_args(r, &uri, &args);
+
+    if (r->method != NGX_HTTP_HEAD) {
+        r->method = NGX_HTTP_GET;
+        r->method_name = ngx_http_core_get_method;
+    }
+
+    ngx_http_finalize_request(r, ngx_http_internal_redirect(r, &uri, &args));
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_refuse(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status)
+{
+    ctx->status = status;
+
+    if (status == NGX_HTTP_CLOSE
+        || ngx_http_patient_guard_has_error_page(r, status))
+    {
+        return status;
+    }
+
+    ngx_http_finalize_request(r,
+                         ngx_http_patient_guard_send_problem(r, ctx, status));
+
+    return NGX_DONE;
+}
+
+
+static ngx_uint_t
+ngx_http_patient_guard_has_error_page(ngx_http_request_t *r,
+    ngx_uint_t status)
+{
+    ngx_uint_t                 i;
+    ngx_http_err_page_t       *page;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->error_pages == NULL || r->error_page || r->uri_changes == 0) {
+        return 0;
+    }
+
+    page = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+        if ((ngx_uint_t) page[i].status == status) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status)
+{
+    u_char                            *p;
+    ngx_buf_t                         *b;
+    ngx_int_t                          rc;
+    ngx_str_t                         *limit;
+    ngx_chain_t                        out;
+    ngx_http_patient_guard_problem_t  *problem;
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    problem = ngx_http_patient_guard_problem(ctx, status);
+
+    limit = ctx->decision.limit >= 0
+            ? &ctx->op.lookup.limits[ctx->decision.limit].name : NULL;
+
+    b = ngx_create_temp_buf(r->pool,
+                            sizeof("{\"type\":\"\",\"title\":\"\","
+                                   "\"status\":000,"
+                                   "\"violated-policies\":[\"\"]}")
+                            + problem->type.len + problem->title.len
+                            + NGX_INT_T_LEN + (limit ? limit->len : 0));
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* a limit's name has no character that JSON would want escaped */
+
+    p = ngx_sprintf(b->last, "{\"type\":\"%V\",\"title\":\"%V\","
+                             "\"status\":%ui",
+                    &problem->type, &problem->title, status);
+
+    if (limit) {
+        p = ngx_sprintf(p, ",\"violated-policies\":[\"%V\"]", limit);
+    }
+
+    *p++ = '}';
+
+    b->last = p;
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "application/problem+json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_http_patient_guard_problem_t *
+ngx_http_patient_guard_problem(ngx_http_patient_guard_ctx_t *ctx,
+    ngx_uint_t status)
+{
+    if (ctx->op.tally.outage) {
+        return &ngx_http_patient_guard_capacity;
+    }
+
+    if (ctx->decision.verdict == NGX_PATIENT_GUARD_VERDICT_THROTTLE) {
+        return &ngx_http_patient_guard_quota;
+    }
+
+    if (ctx->decision.limit >= 0
+        || ctx->decision.verdict == NGX_PATIENT_GUARD_VERDICT_CHALLENGE)
+    {
+        return &ngx_http_patient_guard_abnormal;
+    }
+
+    return status == NGX_HTTP_BAD_REQUEST
+           ? &ngx_http_patient_guard_bad_request
+           : &ngx_http_patient_guard_forbidden;
+}
+
+
+static ngx_table_elt_t *
+ngx_http_patient_guard_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *header;
+
+    header = ngx_list_push(&r->headers_out.headers);
+    if (header == NULL) {
+        return NULL;
+    }
+
+    header->hash = 1;
+    header->key.data = (u_char *) name;
+    header->key.len = ngx_strlen(name);
+    header->value = *value;
+
+#if (nginx_version >= 1023000)
+    header->next = NULL;
+#endif
+
+    return header;
+}

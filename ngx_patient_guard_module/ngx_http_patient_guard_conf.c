@@ -1,0 +1,243 @@
+
+#include "ngx_http_patient_guard_conf.h"
+
+
+ngx_conf_enum_t  ngx_http_patient_guard_unmatched_values[] = {
+    { ngx_string("uri"), NGX_HTTP_PATIENT_GUARD_UNMATCHED_URI },
+    { ngx_string("ignore"), NGX_HTTP_PATIENT_GUARD_UNMATCHED_IGNORE },
+    { ngx_string("deny"), NGX_HTTP_PATIENT_GUARD_UNMATCHED_DENY },
+    { ngx_null_string, 0 }
+};
+
+
+ngx_conf_enum_t  ngx_http_patient_guard_log_levels[] = {
+    { ngx_string("info"), NGX_LOG_INFO },
+    { ngx_string("notice"), NGX_LOG_NOTICE },
+    { ngx_string("warn"), NGX_LOG_WARN },
+    { ngx_string("error"), NGX_LOG_ERR },
+    { ngx_null_string, 0 }
+};
+
+
+void *
+ngx_http_patient_guard_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_patient_guard_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_patient_guard_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&mcf->policies, cf->pool, 2,
+                       sizeof(ngx_http_patient_guard_policy_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return mcf;
+}
+
+
+void *
+ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_patient_guard_loc_conf_t  *lcf;
+
+    lcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_patient_guard_loc_conf_t));
+    if (lcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     lcf->name = { 0, NULL };
+     *     lcf->file = { 0, NULL };
+     *     lcf->line = 0;
+     *     lcf->policy = NULL;
+     */
+
+    lcf->dry_run = NGX_CONF_UNSET;
+    lcf->patients = NGX_CONF_UNSET_PTR;
+    lcf->unmatched = NGX_CONF_UNSET_UINT;
+    lcf->methods = NGX_CONF_UNSET_PTR;
+    lcf->log_level = NGX_CONF_UNSET_UINT;
+
+    return lcf;
+}
+
+
+char *
+ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child)
+{
+    ngx_http_patient_guard_loc_conf_t *prev = parent;
+    ngx_http_patient_guard_loc_conf_t *conf = child;
+
+    ngx_uint_t                            i;
+    ngx_http_patient_guard_policy_t     **policies;
+    ngx_http_patient_guard_main_conf_t   *mcf;
+
+    if (conf->name.data == NULL) {
+        conf->name = prev->name;
+        conf->file = prev->file;
+        conf->line = prev->line;
+    }
+
+    ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
+    ngx_conf_merge_ptr_value(conf->patients, prev->patients, NULL);
+    ngx_conf_merge_uint_value(conf->unmatched, prev->unmatched,
+                              NGX_HTTP_PATIENT_GUARD_UNMATCHED_URI);
+    ngx_conf_merge_ptr_value(conf->methods, prev->methods, NULL);
+    ngx_conf_merge_uint_value(conf->log_level, prev->log_level, NGX_LOG_WARN);
+
+    if (conf->name.data == NULL || ngx_strcmp(conf->name.data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    /* all blocks are read by now: a policy may stand behind its use */
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
+    policies = mcf->policies.elts;
+
+    for (i = 0; i < mcf->policies.nelts; i++) {
+
+        if (policies[i]->name.len == conf->name.len
+            && ngx_strncmp(policies[i]->name.data, conf->name.data,
+                           conf->name.len)
+               == 0)
+        {
+            conf->policy = policies[i];
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "unknown policy \"%V\" in \"patient_guard\", expected the "
+                  "name of a \"patient_guard_policy\" or \"off\" in %V:%ui",
+                  &conf->name, &conf->file, conf->line);
+
+    return NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_http_patient_guard_policy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_loc_conf_t  *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->name.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->name = value[1];
+    lcf->file = cf->conf_file->file.name;
+    lcf->line = cf->conf_file->line;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_loc_conf_t  *lcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_uint_t                         i;
+    ngx_http_complex_value_t          *cv;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (lcf->patients != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->patients = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                     sizeof(ngx_http_complex_value_t));
+    if (lcf->patients == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "kind=", 5) == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown parameter \"%V\" of "
+                               "\"patient_guard_patient\", expected values "
+                               "that name patients", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        cv = ngx_array_push(lcf->patients);
+        if (cv == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &value[i];
+        ccv.complex_value = cv;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_patient_guard_methods(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_loc_conf_t  *lcf = conf;
+
+    size_t       n;
+    ngx_str_t   *value, *method;
+    ngx_uint_t   i;
+
+    if (lcf->methods != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->methods = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                    sizeof(ngx_str_t));
+    if (lcf->methods == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        /* what nginx takes for the name of a method */
+
+        for (n = 0; n < value[i].len; n++) {
+            if ((value[i].data[n] < 'A' || value[i].data[n] > 'Z')
+                && value[i].data[n] != '_' && value[i].data[n] != '-')
+            {
+                return ngx_http_patient_guard_invalid(cf,
+                                "patient_guard_methods", &value[i],
+                                "methods in capital letters such as \"GET\"");
+            }
+        }
+
+        method = ngx_array_push(lcf->methods);
+        if (method == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *method = value[i];
+    }
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,509 @@
+
+#include "ngx_http_patient_guard_identity.h"
+
+
+static ngx_uint_t ngx_http_patient_guard_from_client(ngx_str_t *value);
+static ngx_int_t ngx_http_patient_guard_patients(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_loc_conf_t *lcf);
+static ngx_int_t ngx_http_patient_guard_split(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_patient_guard_add_patient(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_patient_guard_named_t *named);
+static ngx_int_t ngx_http_patient_guard_login(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx);
+static ngx_int_t ngx_http_patient_guard_claims(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx);
+static uint64_t ngx_http_patient_guard_time(ngx_str_t *value);
+static void ngx_http_patient_guard_trim(ngx_str_t *value);
+
+
+char *
+ngx_http_patient_guard_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    ngx_str_t                         *value;
+    ngx_uint_t                         i, n, trusted;
+    ngx_http_complex_value_t          *cv;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (policy->accounts) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    trusted = 0;
+
+    for (n = cf->args->nelts; n > 1; n--) {
+
+        if (ngx_strcmp(value[n - 1].data, "trusted") == 0) {
+            trusted = 1;
+
+        } else if (ngx_strcmp(value[n - 1].data, "fold") == 0) {
+            policy->fold = 1;
+
+        } else {
+            break;
+        }
+    }
+
+    if (n == 1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no value in \"account\" of policy \"%V\", "
+                           "expected one such as \"$portal_account\"",
+                           &policy->name);
+        return NGX_CONF_ERROR;
+    }
+
+    policy->accounts = ngx_array_create(cf->pool, n - 1,
+                                        sizeof(ngx_http_complex_value_t));
+    if (policy->accounts == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < n; i++) {
+
+        if (!trusted && ngx_http_patient_guard_from_client(&value[i])) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"account %V\" is what the client says of "
+                               "itself: take the account from what the "
+                               "portal has verified, or add \"trusted\" if "
+                               "another server in front has", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        cv = ngx_array_push(policy->accounts);
+        if (cv == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &value[i];
+        ccv.complex_value = cv;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* "proof" and "exempt": worth nothing if the client may say so of itself */
+
+char *
+ngx_http_patient_guard_claim(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (ngx_http_patient_guard_from_client(&value[1])) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"%V %V\" is what the client says of itself",
+                           &value[0], &value[1]);
+    }
+
+    return ngx_http_set_complex_value_slot(cf, cmd, conf);
+}
+
+
+static ngx_uint_t
+ngx_http_patient_guard_from_client(ngx_str_t *value)
+{
+    size_t      i;
+    u_char     *p, *last;
+    ngx_uint_t  n;
+
+    static ngx_str_t  prefixes[] = {
+        ngx_string("http_"),
+        ngx_string("arg_"),
+        ngx_string("cookie_")
+    };
+
+    last = value->data + value->len;
+
+    for (i = 0; i < value->len; i++) {
+
+        if (value->data[i] != '$') {
+            continue;
+        }
+
+        p = value->data + i + 1;
+
+        if (p < last && *p == '{') {
+            p++;
+        }
+
+        for (n = 0; n < sizeof(prefixes) / sizeof(prefixes[0]); n++) {
+            if ((size_t) (last - p) >= prefixes[n].len
+                && ngx_strncasecmp(p, prefixes[n].data, prefixes[n].len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_patient_guard_is_lookup(ngx_http_request_t *r,
+    ngx_http_patient_guard_loc_conf_t *lcf)
+{
+    ngx_str_t   *method;
+    ngx_uint_t   i;
+
+    if (lcf->methods == NULL) {
+        return !(r->method & (NGX_HTTP_OPTIONS|NGX_HTTP_TRACE));
+    }
+
+    method = lcf->methods->elts;
+
+    for (i = 0; i < lcf->methods->nelts; i++) {
+
+        if (method[i].len == r->method_name.len
+            && ngx_strncmp(method[i].data, r->method_name.data,
+                           method[i].len)
+               == 0)
+        {
+            return 1;
+        }
+
+        /* HEAD tells as much of a record's existence, as in limit_except */
+
+        if (r->method == NGX_HTTP_HEAD
+            && ngx_strcmp(method[i].data, "GET") == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_identify(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
+{
+    ngx_int_t                         rc;
+    ngx_patient_guard_named_t         named;
+    ngx_http_patient_guard_policy_t  *policy;
+
+    policy = ctx->policy;
+
+    /*
+     * patients first: a regular expression behind the account, in a map,
+     * would overwrite the captures of the location
+     */
+
+    rc = ngx_http_patient_guard_patients(r, ctx, lcf);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_patient_guard_login(r, ctx);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return policy->account_missing == NGX_HTTP_PATIENT_GUARD_MISSING_ALLOW
+               ? NGX_DECLINED : NGX_HTTP_FORBIDDEN;
+    }
+
+    if (ctx->op.lookup.npatients == 0) {
+
+        if (lcf->unmatched == NGX_HTTP_PATIENT_GUARD_UNMATCHED_IGNORE) {
+            return NGX_DECLINED;
+        }
+
+        if (lcf->unmatched == NGX_HTTP_PATIENT_GUARD_UNMATCHED_DENY) {
+            return NGX_HTTP_FORBIDDEN;
+        }
+
+        named.current = ngx_patient_guard_uri_alias(&policy->keys[0],
+                                                    &r->unparsed_uri);
+        named.previous = policy->nkeys == 1 ? 0
+                         : ngx_patient_guard_uri_alias(&policy->keys[1],
+                                                       &r->unparsed_uri);
+
+        if (ngx_http_patient_guard_add_patient(r, ctx, &named) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_patient_guard_claims(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_patients(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  value;
+    ngx_uint_t                 i;
+    ngx_http_complex_value_t  *cv;
+
+    if (lcf->patients == NULL) {
+        return NGX_OK;
+    }
+
+    cv = lcf->patients->elts;
+
+    for (i = 0; i < lcf->patients->nelts; i++) {
+
+        if (ngx_http_complex_value(r, &cv[i], &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_patient_guard_split(r, ctx, &value);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* commas separate several */
+
+static ngx_int_t
+ngx_http_patient_guard_split(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
+{
+    u_char                           *p, *last, *comma;
+    ngx_int_t                         rc;
+    ngx_str_t                         identifier;
+    ngx_patient_guard_named_t         named;
+    ngx_http_patient_guard_policy_t  *policy;
+
+    policy = ctx->policy;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; p = comma + 1) {
+
+        comma = ngx_strlchr(p, last, ',');
+        if (comma == NULL) {
+            comma = last;
+        }
+
+        identifier.data = p;
+        identifier.len = comma - p;
+
+        ngx_http_patient_guard_trim(&identifier);
+
+        if (identifier.len == 0) {
+            continue;
+        }
+
+        named.current = ngx_patient_guard_patient_alias(&policy->keys[0],
+                                                        &identifier);
+        named.previous = policy->nkeys == 1 ? 0
+                         : ngx_patient_guard_patient_alias(&policy->keys[1],
+                                                           &identifier);
+
+        rc = ngx_http_patient_guard_add_patient(r, ctx, &named);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* once each, in the order of the request */
+
+static ngx_int_t
+ngx_http_patient_guard_add_patient(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_patient_guard_named_t *named)
+{
+    ngx_uint_t                   i;
+    ngx_patient_guard_named_t   *patients;
+    ngx_patient_guard_lookup_t  *lookup;
+
+    lookup = &ctx->op.lookup;
+
+    for (i = 0; i < lookup->npatients; i++) {
+        if (lookup->patients[i].current == named->current) {
+            return NGX_OK;
+        }
+    }
+
+    if (lookup->npatients == NGX_PATIENT_GUARD_PATIENTS) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
+    if (lookup->npatients == 0) {
+        ctx->first = *named;
+        lookup->patients = &ctx->first;
+
+    } else if (lookup->npatients == 1) {
+
+        patients = ngx_palloc(r->pool, NGX_PATIENT_GUARD_PATIENTS
+                                       * sizeof(ngx_patient_guard_named_t));
+        if (patients == NULL) {
+            return NGX_ERROR;
+        }
+
+        patients[0] = ctx->first;
+        patients[1] = *named;
+
+        lookup->patients = patients;
+
+    } else {
+        lookup->patients[lookup->npatients] = *named;
+    }
+
+    lookup->npatients++;
+
+    return NGX_OK;
+}
+
+
+/* the first value that is not empty; NGX_DECLINED if there is none fit */
+
+static ngx_int_t
+ngx_http_patient_guard_login(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx)
+{
+    size_t                            i;
+    u_char                            folded[NGX_PATIENT_GUARD_ACCOUNT_LEN];
+    ngx_str_t                         login;
+    ngx_http_complex_value_t         *cv;
+    ngx_patient_guard_lookup_t       *lookup;
+    ngx_http_patient_guard_policy_t  *policy;
+
+    policy = ctx->policy;
+    cv = policy->accounts->elts;
+    login.len = 0;
+
+    for (i = 0; i < policy->accounts->nelts && login.len == 0; i++) {
+
+        if (ngx_http_complex_value(r, &cv[i], &login) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_patient_guard_trim(&login);
+    }
+
+    if (login.len == 0 || login.len > NGX_PATIENT_GUARD_ACCOUNT_LEN) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < login.len; i++) {
+        if (login.data[i] < 0x20 || login.data[i] == 0x7f) {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (policy->fold) {
+        ngx_strlow(folded, login.data, login.len);
+        login.data = folded;
+    }
+
+    lookup = &ctx->op.lookup;
+
+    ngx_patient_guard_account_alias(&policy->keys[0], &login,
+                                    &lookup->account);
+
+    if (policy->nkeys > 1) {
+        ngx_patient_guard_account_alias(&policy->keys[1], &login,
+                                        &lookup->previous);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_claims(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx)
+{
+    ngx_str_t                         value;
+    ngx_http_patient_guard_policy_t  *policy;
+
+    policy = ctx->policy;
+
+    if (policy->proof) {
+
+        if (ngx_http_complex_value(r, policy->proof, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx->op.lookup.proof = ngx_http_patient_guard_time(&value);
+    }
+
+    if (policy->exempt) {
+
+        if (ngx_http_complex_value(r, policy->exempt, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx->op.lookup.exempt = value.len
+                                && !(value.len == 1 && value.data[0] == '0');
+    }
+
+    return NGX_OK;
+}
+
+
+/* Unix seconds, with a fraction or without, as ms; 0 if it is no such time */
+
+static uint64_t
+ngx_http_patient_guard_time(ngx_str_t *value)
+{
+    ngx_int_t   ms;
+    ngx_str_t   time;
+
+    time = *value;
+
+    ngx_http_patient_guard_trim(&time);
+
+    if (time.len > sizeof("9999999999.999999") - 1) {
+        return 0;
+    }
+
+    if (ngx_strlchr(time.data, time.data + time.len, '.')) {
+
+        /* microseconds at the most: what is behind is no proof of anything */
+
+        ms = ngx_atofp(time.data, time.len, 6);
+
+        return ms == NGX_ERROR ? 0 : (uint64_t) ms / 1000;
+    }
+
+    ms = ngx_atoi(time.data, time.len);
+
+    return ms == NGX_ERROR ? 0 : (uint64_t) ms * 1000;
+}
+
+
+static void
+ngx_http_patient_guard_trim(ngx_str_t *value)
+{
+    while (value->len && (value->data[0] == ' ' || value->data[0] == '\t')) {
+        value->data++;
+        value->len--;
+    }
+
+    while (value->len && (value->data[value->len - 1] == ' '
+                          || value->data[value->len - 1] == '\t'))
+    {
+        value->len--;
+    }
+}

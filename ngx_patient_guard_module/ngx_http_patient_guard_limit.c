@@ -1,0 +1,538 @@
+
+#include "ngx_http_patient_guard_limit.h"
+
+
+#define NGX_HTTP_PATIENT_GUARD_NAME_MAX  64
+
+
+typedef struct {
+    ngx_str_t   word;
+    ngx_uint_t  value;
+} ngx_http_patient_guard_word_t;
+
+
+/* a "limit" while it is read */
+
+typedef struct {
+    ngx_patient_guard_limit_t  limit;
+    ngx_str_t                  count;
+    ngx_str_t                  name;          /* name=, if given */
+    ngx_str_t                  otherwise;     /* default=, if given */
+    ngx_uint_t                 acts;          /* actions given */
+} ngx_http_patient_guard_draft_t;
+
+
+static char *ngx_http_patient_guard_limit_measure(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
+static char *ngx_http_patient_guard_limit_parameter(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
+static char *ngx_http_patient_guard_limit_count(ngx_conf_t *cf,
+    ngx_http_patient_guard_policy_t *policy,
+    ngx_http_patient_guard_draft_t *draft);
+static char *ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
+    ngx_http_patient_guard_policy_t *policy,
+    ngx_http_patient_guard_draft_t *draft);
+static ngx_http_patient_guard_word_t *ngx_http_patient_guard_find_word(
+    ngx_http_patient_guard_word_t *words, ngx_str_t *word);
+static ngx_int_t ngx_http_patient_guard_number(ngx_str_t *value,
+    uint32_t *number);
+static ngx_int_t ngx_http_patient_guard_window(ngx_str_t *value,
+    uint64_t *window);
+
+
+static ngx_http_patient_guard_word_t  ngx_http_patient_guard_signals[] = {
+    { ngx_string("lookups"),   NGX_PATIENT_GUARD_LOOKUPS },
+    { ngx_string("patients"),  NGX_PATIENT_GUARD_PATIENTS_SEEN },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_http_patient_guard_word_t  ngx_http_patient_guard_actions[] = {
+    { ngx_string("log"),       NGX_PATIENT_GUARD_LOG },
+    { ngx_string("throttle"),  NGX_PATIENT_GUARD_THROTTLE },
+    { ngx_string("challenge"), NGX_PATIENT_GUARD_CHALLENGE },
+    { ngx_string("deny"),      NGX_PATIENT_GUARD_DENY },
+    { ngx_null_string, 0 }
+};
+
+
+char *
+ngx_http_patient_guard_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    char                            *rv;
+    ngx_str_t                       *value;
+    ngx_uint_t                       i;
+    ngx_http_patient_guard_draft_t   draft;
+
+    if (policy->nlimits == NGX_PATIENT_GUARD_LIMITS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "too many \"limit\" directives in policy \"%V\", "
+                           "at most %d can be given",
+                           &policy->name, NGX_PATIENT_GUARD_LIMITS);
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    ngx_memzero(&draft, sizeof(ngx_http_patient_guard_draft_t));
+
+    rv = ngx_http_patient_guard_limit_measure(cf, &value[1], &draft);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        rv = ngx_http_patient_guard_limit_parameter(cf, &value[i], &draft);
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    if (draft.acts != 1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "limit \"%V\" wants one action: \"log\", "
+                           "\"throttle\", \"challenge\" or \"deny\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    draft.limit.name = draft.name.len ? draft.name : value[1];
+
+    if (draft.name.len == 0) {
+
+        /* the count is no part of an unnamed limit's name */
+
+        rv = (char *) ngx_strlchr(value[1].data, value[1].data + value[1].len,
+                                  '=');
+
+        draft.limit.name.data = ngx_pnalloc(cf->pool, value[1].len);
+        if (draft.limit.name.data == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        draft.limit.name.len = ngx_sprintf(draft.limit.name.data, "%*s%V",
+                                           (u_char *) rv - value[1].data,
+                                           value[1].data, &draft.limit.state)
+                               - draft.limit.name.data;
+    }
+
+    rv = ngx_http_patient_guard_limit_name(cf, policy, &draft);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    rv = ngx_http_patient_guard_limit_count(cf, policy, &draft);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    policy->limits[policy->nlimits++] = draft.limit;
+
+    return NGX_CONF_OK;
+}
+
+
+/* signal=count/window; leaves "/window", as written, in limit.state */
+
+static char *
+ngx_http_patient_guard_limit_measure(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_patient_guard_draft_t *draft)
+{
+    u_char                         *equals, *slash, *last;
+    ngx_str_t                       signal, window;
+    ngx_http_patient_guard_word_t  *word;
+
+    last = value->data + value->len;
+
+    equals = ngx_strlchr(value->data, last, '=');
+    slash = last;
+
+    while (equals && slash > equals && *--slash != '/') { /* void */ }
+
+    if (equals == NULL || slash == equals) {
+        return ngx_http_patient_guard_invalid(cf, "limit", value,
+                         "signal=count/window such as \"patients=600/1d\"");
+    }
+
+    signal.data = value->data;
+    signal.len = equals - value->data;
+
+    draft->count.data = equals + 1;
+    draft->count.len = slash - equals - 1;
+
+    window.data = slash + 1;
+    window.len = last - slash - 1;
+
+    draft->limit.state.data = slash;
+    draft->limit.state.len = last - slash;
+
+    word = ngx_http_patient_guard_find_word(ngx_http_patient_guard_signals,
+                                            &signal);
+    if (word == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown signal \"%V\" in \"limit\", expected "
+                           "\"lookups\" or \"patients\"", &signal);
+        return NGX_CONF_ERROR;
+    }
+
+    draft->limit.signal = word->value;
+
+    if (ngx_http_patient_guard_window(&window, &draft->limit.window)
+        != NGX_OK)
+    {
+        return ngx_http_patient_guard_invalid(cf, "limit", value,
+                             "a window from \"10s\" to \"90d\" behind the /");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_patient_guard_limit_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_patient_guard_draft_t *draft)
+{
+    u_char                         *p;
+    ngx_str_t                      *target;
+    ngx_http_patient_guard_word_t  *word;
+
+    word = ngx_http_patient_guard_find_word(ngx_http_patient_guard_actions,
+                                            value);
+    if (word) {
+        draft->limit.action = word->value;
+        draft->acts++;
+        return NGX_CONF_OK;
+    }
+
+    if (value->len > 5 && ngx_strncmp(value->data, "name=", 5) == 0) {
+        target = &draft->name;
+        p = value->data + 5;
+
+    } else if (value->len > 8 && ngx_strncmp(value->data, "default=", 8) == 0)
+    {
+        target = &draft->otherwise;
+        p = value->data + 8;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown parameter \"%V\" of \"limit\", expected "
+                           "\"log\", \"throttle\", \"challenge\", \"deny\", "
+                           "\"name=\" or \"default=\"", value);
+        return NGX_CONF_ERROR;
+    }
+
+    if (target->len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "parameter \"%V\" of \"limit\" is given twice",
+                           value);
+        return NGX_CONF_ERROR;
+    }
+
+    target->data = p;
+    target->len = value->data + value->len - p;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_patient_guard_limit_count(ngx_conf_t *cf,
+    ngx_http_patient_guard_policy_t *policy,
+    ngx_http_patient_guard_draft_t *draft)
+{
+    ngx_http_compile_complex_value_t   ccv;
+    ngx_http_patient_guard_count_t    *count;
+
+    if (ngx_strlchr(draft->count.data, draft->count.data + draft->count.len,
+                    '$')
+        == NULL)
+    {
+        if (draft->otherwise.len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "limit \"%V\" has a number for its count: "
+                               "\"default=\" goes with a variable",
+                               &draft->limit.name);
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_patient_guard_number(&draft->count, &draft->limit.count)
+            != NGX_OK)
+        {
+            return ngx_http_patient_guard_invalid(cf, "limit", &draft->count,
+                              "a count from 1 to 4294967295, or a variable");
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (draft->otherwise.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "limit \"%V\" takes its count from a variable: "
+                           "\"default=\" is required", &draft->limit.name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_patient_guard_number(&draft->otherwise, &draft->limit.count)
+        != NGX_OK)
+    {
+        return ngx_http_patient_guard_invalid(cf, "default",
+                                              &draft->otherwise,
+                                              "a count from 1 to 4294967295");
+    }
+
+    if (policy->counts == NULL) {
+        policy->counts = ngx_array_create(cf->pool, 2,
+                                      sizeof(ngx_http_patient_guard_count_t));
+        if (policy->counts == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    count = ngx_array_push(policy->counts);
+    if (count == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(count, sizeof(ngx_http_patient_guard_count_t));
+
+    count->limit = policy->nlimits;
+    count->otherwise = draft->limit.count;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &draft->count;
+    ccv.complex_value = &count->value;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* the name, and that of the state: what is counted depends on no more */
+
+static char *
+ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
+    ngx_http_patient_guard_policy_t *policy,
+    ngx_http_patient_guard_draft_t *draft)
+{
+    u_char                     *p, ch;
+    size_t                      i;
+    ngx_str_t                  *signal;
+    ngx_patient_guard_limit_t  *limit, *other;
+
+    limit = &draft->limit;
+
+    for (i = 0; i < limit->name.len; i++) {
+        ch = limit->name.data[i];
+
+        if (i >= NGX_HTTP_PATIENT_GUARD_NAME_MAX
+            || !((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+                 || (ch >= '0' && ch <= '9')
+                 || ngx_strchr("_-.:/", ch)))
+        {
+            return ngx_http_patient_guard_invalid(cf, "name", &limit->name,
+                           "at most 64 letters, digits and any of \"_-.:/\"");
+        }
+    }
+
+    signal = &ngx_http_patient_guard_signals[limit->signal].word;
+
+    p = ngx_pnalloc(cf->pool, signal->len + NGX_INT64_LEN + 2
+                              + draft->name.len);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    limit->state.data = p;
+
+    p = ngx_sprintf(p, "%V/%uL", signal, limit->window / 1000);
+
+    if (draft->name.len) {
+        p = ngx_sprintf(p, "/%V", &draft->name);
+    }
+
+    limit->state.len = p - limit->state.data;
+    limit->id = ngx_crc32_long(limit->state.data, limit->state.len) | 0x100;
+
+    for (i = 0; i < policy->nlimits; i++) {
+        other = &policy->limits[i];
+
+        if (other->name.len == limit->name.len
+            && ngx_strncmp(other->name.data, limit->name.data,
+                           limit->name.len)
+               == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "two limits of policy \"%V\" bear the name "
+                               "\"%V\", give one of them a \"name=\"",
+                               &policy->name, &limit->name);
+            return NGX_CONF_ERROR;
+        }
+
+        if (other->id == limit->id) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "limits \"%V\" and \"%V\" of policy \"%V\" "
+                               "would be counted as one, give one of them "
+                               "another \"name=\"",
+                               &other->name, &limit->name, &policy->name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_patient_guard_challenge_grants(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    u_char     *slash;
+    ngx_str_t  *value, count, window;
+
+    if (policy->grants.count) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    slash = ngx_strlchr(value[1].data, value[1].data + value[1].len, '/');
+
+    if (slash) {
+        count.data = value[1].data;
+        count.len = slash - value[1].data;
+
+        window.data = slash + 1;
+        window.len = value[1].len - count.len - 1;
+
+        if (ngx_http_patient_guard_number(&count, &policy->grants.count)
+            == NGX_OK
+            && ngx_http_patient_guard_window(&window, &policy->grants.window)
+               == NGX_OK)
+        {
+            return NGX_CONF_OK;
+        }
+    }
+
+    return ngx_http_patient_guard_invalid(cf, "challenge_grants", &value[1],
+               "n/window such as \"3/1d\", with a window from 10s to 90d");
+}
+
+
+static ngx_http_patient_guard_word_t *
+ngx_http_patient_guard_find_word(ngx_http_patient_guard_word_t *words,
+    ngx_str_t *word)
+{
+    for ( /* void */ ; words->word.len; words++) {
+        if (words->word.len == word->len
+            && ngx_strncmp(words->word.data, word->data, word->len) == 0)
+        {
+            return words;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* 1 to 4294967295, digits alone */
+
+static ngx_int_t
+ngx_http_patient_guard_number(ngx_str_t *value, uint32_t *number)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR || n < 1
+        || (uint64_t) n > NGX_PATIENT_GUARD_COUNT_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    *number = (uint32_t) n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_window(ngx_str_t *value, uint64_t *window)
+{
+    ngx_int_t  seconds;
+
+    seconds = ngx_parse_time(value, 1);
+
+    if (seconds == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    *window = (uint64_t) seconds * 1000;
+
+    if (*window < NGX_PATIENT_GUARD_WINDOW_MIN
+        || *window > NGX_PATIENT_GUARD_WINDOW_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_limits(ngx_http_request_t *r,
+    ngx_http_patient_guard_policy_t *policy,
+    ngx_patient_guard_lookup_t *lookup)
+{
+    size_t                           size;
+    uint32_t                         number;
+    ngx_str_t                        value;
+    ngx_uint_t                       i;
+    ngx_http_patient_guard_count_t  *count;
+
+    lookup->limits = policy->limits;
+    lookup->nlimits = policy->nlimits;
+    lookup->grants = &policy->grants;
+
+    if (policy->counts == NULL) {
+        return NGX_OK;
+    }
+
+    size = policy->nlimits * sizeof(ngx_patient_guard_limit_t);
+
+    lookup->limits = ngx_palloc(r->pool, size);
+    if (lookup->limits == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(lookup->limits, policy->limits, size);
+
+    count = policy->counts->elts;
+
+    for (i = 0; i < policy->counts->nelts; i++) {
+
+        if (ngx_http_complex_value(r, &count[i].value, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_patient_guard_number(&value, &number) != NGX_OK) {
+            number = count[i].otherwise;
+        }
+
+        lookup->limits[count[i].limit].count = number;
+    }
+
+    return NGX_OK;
+}

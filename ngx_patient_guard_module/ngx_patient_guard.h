@@ -1,0 +1,165 @@
+
+/*
+ * The words of the guard: what every room means by account, patient, lookup,
+ * limit, tally and verdict.  Rank 0: includes nothing of ours.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_PATIENT_GUARD_LIMITS         16    /* of one policy, at most */
+#define NGX_PATIENT_GUARD_PATIENTS       512   /* named by one lookup */
+#define NGX_PATIENT_GUARD_ACCOUNT_LEN    256   /* bytes, longer is missing */
+
+/* a window is kept in slices, each a 32nd of its length */
+#define NGX_PATIENT_GUARD_SLICES         32
+
+#define NGX_PATIENT_GUARD_WINDOW_MIN     10000ULL                /* 10s, ms */
+#define NGX_PATIENT_GUARD_WINDOW_MAX     (90 * 86400 * 1000ULL)  /* 90d, ms */
+#define NGX_PATIENT_GUARD_COUNT_MAX      4294967295ULL
+
+
+/* keyed one-way aliases: all that is ever stored or logged of a person */
+
+typedef struct {
+    uint64_t                     word[2];      /* 128 bits, never both zero */
+} ngx_patient_guard_account_t;
+
+typedef uint64_t                 ngx_patient_guard_patient_t;   /* never 0 */
+
+
+/*
+ * Aliases under the current key and, while a key is being rotated, under the
+ * other one: what was counted under either is found.
+ */
+
+typedef struct {
+    ngx_patient_guard_patient_t  current;
+    ngx_patient_guard_patient_t  previous;     /* 0: no second key */
+} ngx_patient_guard_named_t;
+
+
+/* in the order of their hardness: the hardest action wins */
+
+typedef enum {
+    NGX_PATIENT_GUARD_LOG = 0,
+    NGX_PATIENT_GUARD_THROTTLE,
+    NGX_PATIENT_GUARD_CHALLENGE,
+    NGX_PATIENT_GUARD_DENY
+} ngx_patient_guard_action_e;
+
+
+typedef enum {
+    NGX_PATIENT_GUARD_LOOKUPS = 0,             /* records read */
+    NGX_PATIENT_GUARD_PATIENTS_SEEN            /* distinct patients */
+} ngx_patient_guard_signal_e;
+
+
+typedef enum {
+    NGX_PATIENT_GUARD_FROM_NONE = 0,
+    NGX_PATIENT_GUARD_FROM_LOCAL,
+    NGX_PATIENT_GUARD_FROM_REDIS
+} ngx_patient_guard_source_e;
+
+
+/*
+ * A limit as a store sees it.  What was counted is kept under the state's
+ * name, which holds signal, window and an explicit name but neither count
+ * nor action: these may be tuned without a reset.
+ */
+
+typedef struct {
+    ngx_str_t                    name;         /* as the operator reads it */
+    ngx_str_t                    state;        /* "patients/86400[/name]" */
+    uint32_t                     id;           /* of the state, in memory */
+    ngx_patient_guard_signal_e   signal;
+    ngx_patient_guard_action_e   action;
+    uint64_t                     window;       /* ms */
+    uint32_t                     count;
+} ngx_patient_guard_limit_t;
+
+
+/* how often a challenge may be passed before it turns into a denial */
+
+typedef struct {
+    uint32_t                     count;
+    uint64_t                     window;       /* ms */
+} ngx_patient_guard_grants_t;
+
+
+/* one request that reads records, as a store gets it */
+
+typedef struct {
+    ngx_patient_guard_account_t  account;
+    ngx_patient_guard_account_t  previous;     /* zero: no second key */
+
+    ngx_patient_guard_named_t   *patients;     /* distinct */
+    ngx_uint_t                   npatients;    /* at least 1 */
+
+    ngx_patient_guard_limit_t   *limits;       /* with the counts that hold */
+    ngx_uint_t                   nlimits;      /*   for this lookup         */
+    ngx_patient_guard_grants_t  *grants;
+
+    uint64_t                     now;          /* ms since the epoch */
+    uint64_t                     proof;        /* ms; 0: none */
+
+    unsigned                     dry_run:1;    /* opens no challenge */
+    unsigned                     exempt:1;     /* counted, never refused */
+} ngx_patient_guard_lookup_t;
+
+
+/* what a store answers of one limit */
+
+typedef struct {
+    uint32_t                     total;        /* counted, after the charge */
+    uint64_t                     wait;         /* ms until it fits, 0: fits */
+} ngx_patient_guard_room_t;
+
+
+typedef struct {
+    ngx_patient_guard_room_t     rooms[NGX_PATIENT_GUARD_LIMITS];
+
+    /* which limit challenged the account; the number of limits if it is
+     * no longer configured; meaningful with "challenged" */
+    ngx_uint_t                   challenger;
+
+    uint64_t                     grants_wait;  /* ms until a pass is left */
+
+    ngx_patient_guard_source_e   source;
+
+    unsigned                     charged:1;
+    unsigned                     challenged:1; /* until it is passed */
+    unsigned                     passed:1;     /* this proof cleared it */
+    unsigned                     outage:1;     /* no store could answer */
+} ngx_patient_guard_tally_t;
+
+
+typedef enum {
+    NGX_PATIENT_GUARD_ALLOW = 0,
+    NGX_PATIENT_GUARD_VERDICT_THROTTLE,
+    NGX_PATIENT_GUARD_VERDICT_CHALLENGE,
+    NGX_PATIENT_GUARD_VERDICT_DENY
+} ngx_patient_guard_verdict_e;
+
+
+typedef struct {
+    ngx_patient_guard_verdict_e  verdict;
+
+    /* the limit that decided; with allow, the one with the least room;
+     * -1 if no limit did */
+    ngx_int_t                    limit;
+
+    uint64_t                     wait;         /* ms, 0: none */
+
+    unsigned                     over:1;       /* a limit did not fit, */
+                                               /*   even one that only logs */
+} ngx_patient_guard_decision_t;
+
+
+#endif /* _NGX_PATIENT_GUARD_H_INCLUDED_ */

@@ -1,0 +1,226 @@
+
+#include "ngx_patient_guard_alias.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+
+#define ngx_patient_guard_rotl(x, b)  (((x) << (b)) | ((x) >> (64 - (b))))
+
+
+static void ngx_patient_guard_sipround(uint64_t v[4]);
+static ngx_int_t ngx_patient_guard_derive(ngx_str_t *secret, const char *use,
+    u_char out[32]);
+static uint64_t ngx_patient_guard_word(const u_char *p);
+static u_char *ngx_patient_guard_hex64(u_char *p, uint64_t word);
+
+
+static void
+ngx_patient_guard_sipround(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = ngx_patient_guard_rotl(v[1], 13) ^ v[0];
+    v[0] = ngx_patient_guard_rotl(v[0], 32);
+    v[2] += v[3];
+    v[3] = ngx_patient_guard_rotl(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = ngx_patient_guard_rotl(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = ngx_patient_guard_rotl(v[1], 17) ^ v[2];
+    v[2] = ngx_patient_guard_rotl(v[2], 32);
+}
+
+
+uint64_t
+ngx_patient_guard_siphash(const uint64_t key[2], const u_char *data,
+    size_t len, uint64_t *out)
+{
+    size_t         i;
+    uint64_t       v[4], m;
+    const u_char  *last;
+
+    v[0] = key[0] ^ 0x736f6d6570736575ULL;
+    v[1] = key[1] ^ 0x646f72616e646f6dULL;
+    v[2] = key[0] ^ 0x6c7967656e657261ULL;
+    v[3] = key[1] ^ 0x7465646279746573ULL;
+
+    if (out) {
+        v[1] ^= 0xee;
+    }
+
+    for (last = data + (len & ~(size_t) 7); data < last; data += 8) {
+        m = ngx_patient_guard_word(data);
+        v[3] ^= m;
+        ngx_patient_guard_sipround(v);
+        ngx_patient_guard_sipround(v);
+        v[0] ^= m;
+    }
+
+    m = (uint64_t) (len & 0xff) << 56;
+
+    for (i = 0; i < (len & 7); i++) {
+        m |= (uint64_t) data[i] << (8 * i);
+    }
+
+    v[3] ^= m;
+    ngx_patient_guard_sipround(v);
+    ngx_patient_guard_sipround(v);
+    v[0] ^= m;
+
+    v[2] ^= out ? 0xee : 0xff;
+
+    for (i = 0; i < 4; i++) {
+        ngx_patient_guard_sipround(v);
+    }
+
+    m = v[0] ^ v[1] ^ v[2] ^ v[3];
+
+    if (out) {
+        out[0] = m;
+
+        v[1] ^= 0xdd;
+
+        for (i = 0; i < 4; i++) {
+            ngx_patient_guard_sipround(v);
+        }
+
+        out[1] = v[0] ^ v[1] ^ v[2] ^ v[3];
+    }
+
+    return m;
+}
+
+
+static uint64_t
+ngx_patient_guard_word(const u_char *p)
+{
+    return (uint64_t) p[0] | (uint64_t) p[1] << 8 | (uint64_t) p[2] << 16
+           | (uint64_t) p[3] << 24 | (uint64_t) p[4] << 32
+           | (uint64_t) p[5] << 40 | (uint64_t) p[6] << 48
+           | (uint64_t) p[7] << 56;
+}
+
+
+ngx_int_t
+ngx_patient_guard_keys_derive(ngx_patient_guard_keys_t *keys,
+    ngx_str_t *secret)
+{
+    u_char       buf[32];
+    uint64_t    *key;
+    ngx_uint_t   i;
+
+    static struct {
+        const char  *use;
+        size_t       offset;
+    } uses[] = {
+        { "patient_guard account", offsetof(ngx_patient_guard_keys_t,
+                                            account) },
+        { "patient_guard patient", offsetof(ngx_patient_guard_keys_t,
+                                            patient) },
+        { "patient_guard uri",     offsetof(ngx_patient_guard_keys_t, uri) }
+    };
+
+    for (i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+        if (ngx_patient_guard_derive(secret, uses[i].use, buf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        key = (uint64_t *) ((u_char *) keys + uses[i].offset);
+
+        key[0] = ngx_patient_guard_word(buf);
+        key[1] = ngx_patient_guard_word(buf + 8);
+    }
+
+    ngx_explicit_memzero(buf, sizeof(buf));
+
+    return ngx_patient_guard_derive(secret, "patient_guard token",
+                                    keys->token);
+}
+
+
+static ngx_int_t
+ngx_patient_guard_derive(ngx_str_t *secret, const char *use, u_char out[32])
+{
+    unsigned int  len;
+
+    len = 32;
+
+    if (HMAC(EVP_sha256(), secret->data, (int) secret->len,
+             (const u_char *) use, ngx_strlen(use), out, &len)
+        == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_patient_guard_account_alias(ngx_patient_guard_keys_t *keys,
+    ngx_str_t *login, ngx_patient_guard_account_t *account)
+{
+    (void) ngx_patient_guard_siphash(keys->account, login->data, login->len,
+                                     account->word);
+
+    if (account->word[0] == 0 && account->word[1] == 0) {
+        account->word[0] = 1;
+    }
+}
+
+
+ngx_patient_guard_patient_t
+ngx_patient_guard_patient_alias(ngx_patient_guard_keys_t *keys,
+    ngx_str_t *identifier)
+{
+    uint64_t  alias;
+
+    alias = ngx_patient_guard_siphash(keys->patient, identifier->data,
+                                      identifier->len, NULL);
+    return alias ? alias : 1;
+}
+
+
+ngx_patient_guard_patient_t
+ngx_patient_guard_uri_alias(ngx_patient_guard_keys_t *keys, ngx_str_t *uri)
+{
+    uint64_t  alias;
+
+    alias = ngx_patient_guard_siphash(keys->uri, uri->data, uri->len, NULL);
+
+    return alias ? alias : 1;
+}
+
+
+u_char *
+ngx_patient_guard_account_hex(u_char *p, ngx_patient_guard_account_t *account)
+{
+    p = ngx_patient_guard_hex64(p, account->word[0]);
+
+    return ngx_patient_guard_hex64(p, account->word[1]);
+}
+
+
+u_char *
+ngx_patient_guard_patient_hex(u_char *p, ngx_patient_guard_patient_t patient)
+{
+    return ngx_patient_guard_hex64(p, patient);
+}
+
+
+/* the bytes in the order of the reference implementation: least first */
+
+static u_char *
+ngx_patient_guard_hex64(u_char *p, uint64_t word)
+{
+    ngx_uint_t     i;
+    static u_char  hex[] = "0123456789abcdef";
+
+    for (i = 0; i < 8; i++) {
+        *p++ = hex[(word >> 4) & 0xf];
+        *p++ = hex[word & 0xf];
+        word >>= 8;
+    }
+
+    return p;
+}

@@ -1,0 +1,520 @@
+
+#include "ngx_patient_guard_count.h"
+#include "ngx_patient_guard_window.h"
+
+
+/* queues beside those of the limits; see ngx_patient_guard_limit_t.id */
+#define NGX_PATIENT_GUARD_CHALLENGED    1      /* newest: since when, ms; */
+                                               /*   total: id of the limit */
+#define NGX_PATIENT_GUARD_GRANTED       2
+
+
+static void ngx_patient_guard_challenged(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
+static ngx_patient_guard_ref_t ngx_patient_guard_queue_now(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member,
+    uint32_t id, uint64_t now, uint64_t window);
+static void ngx_patient_guard_queue_fold(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_queue_t *queue, uint64_t slice);
+static void ngx_patient_guard_queue_expire(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint64_t slice);
+static uint64_t ngx_patient_guard_entry_slice(
+    ngx_patient_guard_queue_t *queue, ngx_patient_guard_entry_t *entry);
+static uint64_t ngx_patient_guard_queue_wait(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t room, uint32_t count, uint64_t now,
+    uint64_t window);
+static uint32_t ngx_patient_guard_cost(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_limit_t *limit);
+static ngx_patient_guard_ref_t ngx_patient_guard_known(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t queue,
+    ngx_patient_guard_named_t *named);
+static void ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice);
+static void ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
+    uint64_t cap, uint64_t slice);
+
+
+uint64_t
+ngx_patient_guard_set_cap(uint32_t count)
+{
+    return ngx_min((uint64_t) count * 2, NGX_PATIENT_GUARD_COUNT_MAX);
+}
+
+
+/*
+ * Fills the tally as it is before any charge, and opens a challenge where a
+ * limit calls for one.  Returns 1 if the lookup is to be refused.
+ */
+
+ngx_int_t
+ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
+{
+    ngx_int_t                   refuse;
+    ngx_uint_t                  i;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_limit_t  *limit;
+
+    if (ngx_patient_guard_queue_find(&node->zone,
+                       &ngx_patient_guard_member(node, member)->queues,
+                       NGX_PATIENT_GUARD_GRANTED))
+    {
+        ref = ngx_patient_guard_queue_now(node, member,
+                                          NGX_PATIENT_GUARD_GRANTED,
+                                          lookup->now,
+                                          lookup->grants->window);
+
+        tally->grants_wait = ngx_patient_guard_queue_wait(node, ref, 1,
+                                          lookup->grants->count, lookup->now,
+                                          lookup->grants->window);
+    }
+
+    ngx_patient_guard_challenged(node, member, lookup, tally);
+
+    refuse = tally->challenged;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        limit = &lookup->limits[i];
+
+        ref = ngx_patient_guard_queue_now(node, member, limit->id,
+                                          lookup->now, limit->window);
+
+        weighed[i].queue = ref;
+        weighed[i].slice = ngx_patient_guard_queue(&node->zone, ref)->newest;
+        weighed[i].cost = ngx_patient_guard_cost(node, ref, lookup, limit);
+
+        tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
+                                                        ref)->total;
+        if (weighed[i].cost == 0) {
+            continue;
+        }
+
+        tally->rooms[i].wait = ngx_patient_guard_queue_wait(node, ref,
+                                          weighed[i].cost, limit->count,
+                                          lookup->now, limit->window);
+
+        if (tally->rooms[i].wait == 0
+            || limit->action == NGX_PATIENT_GUARD_LOG)
+        {
+            continue;
+        }
+
+        refuse = 1;
+
+        if (limit->action == NGX_PATIENT_GUARD_CHALLENGE
+            && !tally->challenged
+            && tally->grants_wait == 0
+            && !lookup->exempt
+            && !lookup->dry_run)
+        {
+            ngx_patient_guard_challenge(node, member, lookup, i);
+
+            tally->challenged = 1;
+            tally->challenger = i;
+        }
+    }
+
+    return refuse;
+}
+
+
+void
+ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_patient_guard_weighed_t *weighed)
+{
+    ngx_uint_t                  i;
+    ngx_patient_guard_limit_t  *limit;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        limit = &lookup->limits[i];
+
+        if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
+            ngx_patient_guard_charge_count(node, weighed[i].queue,
+                                           lookup->npatients,
+                                           weighed[i].slice);
+        } else {
+            ngx_patient_guard_charge_set(node, weighed[i].queue, lookup,
+                                         ngx_patient_guard_set_cap(
+                                                              limit->count),
+                                         weighed[i].slice);
+        }
+
+        tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
+                                                  weighed[i].queue)->total;
+    }
+
+    tally->charged = 1;
+}
+
+
+void
+ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    uint64_t  since;
+
+    since = ngx_patient_guard_challenge_since(node, member);
+
+    if (since && lookup->proof > since) {
+        ngx_patient_guard_pass(node, member, lookup);
+        tally->passed = 1;
+    }
+}
+
+
+/* the limits that challenge start afresh; one grant fewer is left */
+
+void
+ngx_patient_guard_pass(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_uint_t                i;
+    ngx_patient_guard_ref_t   ref, *queues;
+
+    queues = &ngx_patient_guard_member(node, member)->queues;
+
+    ref = ngx_patient_guard_queue_find(&node->zone, queues,
+                                       NGX_PATIENT_GUARD_CHALLENGED);
+    if (ref) {
+        ngx_patient_guard_queue_drop(&node->zone, queues, ref);
+    }
+
+    for (i = 0; i < lookup->nlimits; i++) {
+
+        if (lookup->limits[i].action != NGX_PATIENT_GUARD_CHALLENGE) {
+            continue;
+        }
+
+        ref = ngx_patient_guard_queue_find(&node->zone, queues,
+                                           lookup->limits[i].id);
+        if (ref) {
+            ngx_patient_guard_queue_empty(&node->zone, ref);
+        }
+    }
+
+    ref = ngx_patient_guard_queue_now(node, member, NGX_PATIENT_GUARD_GRANTED,
+                                      lookup->now, lookup->grants->window);
+
+    ngx_patient_guard_charge_count(node, ref, 1,
+                       ngx_patient_guard_queue(&node->zone, ref)->newest);
+}
+
+
+void
+ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t limit)
+{
+    ngx_patient_guard_ref_t  ref, *queues;
+
+    queues = &ngx_patient_guard_member(node, member)->queues;
+
+    if (ngx_patient_guard_queue_find(&node->zone, queues,
+                                     NGX_PATIENT_GUARD_CHALLENGED))
+    {
+        return;
+    }
+
+    ref = ngx_patient_guard_queue_add(&node->zone, queues,
+                                      NGX_PATIENT_GUARD_CHALLENGED);
+
+    ngx_patient_guard_queue_mark(&node->zone, ref, lookup->now,
+                                 lookup->limits[limit].id);
+}
+
+
+/* ms since the epoch; 0 if the account is not challenged */
+
+uint64_t
+ngx_patient_guard_challenge_since(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_queue_find(&node->zone,
+                       &ngx_patient_guard_member(node, member)->queues,
+                       NGX_PATIENT_GUARD_CHALLENGED);
+
+    return ref ? ngx_patient_guard_queue(&node->zone, ref)->newest : 0;
+}
+
+
+static void
+ngx_patient_guard_challenged(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    uint32_t                 id;
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_queue_find(&node->zone,
+                       &ngx_patient_guard_member(node, member)->queues,
+                       NGX_PATIENT_GUARD_CHALLENGED);
+    if (ref == 0) {
+        return;
+    }
+
+    tally->challenged = 1;
+
+    id = ngx_patient_guard_queue(&node->zone, ref)->total;
+
+    for (tally->challenger = 0;
+         tally->challenger < lookup->nlimits;
+         tally->challenger++)
+    {
+        if (lookup->limits[tally->challenger].id == id) {
+            break;
+        }
+    }
+}
+
+
+/* the queue of a state, made if it is new, without what is past its window */
+
+static ngx_patient_guard_ref_t
+ngx_patient_guard_queue_now(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, uint32_t id, uint64_t now,
+    uint64_t window)
+{
+    uint64_t                    slice;
+    ngx_uint_t                  fold;
+    ngx_patient_guard_ref_t     ref, *queues;
+    ngx_patient_guard_queue_t  *queue;
+
+    slice = ngx_patient_guard_slice(now, window);
+    queues = &ngx_patient_guard_member(node, member)->queues;
+
+    ref = ngx_patient_guard_queue_find(&node->zone, queues, id);
+
+    if (ref == 0) {
+        ref = ngx_patient_guard_queue_add(&node->zone, queues, id);
+    }
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+
+    if (queue->newest == slice) {
+        return ref;
+    }
+
+    if (queue->first) {
+        slice = ngx_patient_guard_slice_advance(queue->newest, slice, &fold);
+
+        if (fold) {
+            ngx_patient_guard_queue_fold(node, queue, slice);
+
+        } else {
+            ngx_patient_guard_queue_expire(node, ref, slice);
+        }
+    }
+
+    ngx_patient_guard_queue_mark(&node->zone, ref, slice, queue->total);
+
+    return ref;
+}
+
+
+/* from the first on: they are in order whenever it is interrupted */
+
+static void
+ngx_patient_guard_queue_fold(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_queue_t *queue, uint64_t slice)
+{
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_entry_t  *entry;
+
+    for (ref = queue->first; ref; ref = entry->next) {
+
+        entry = ngx_patient_guard_entry(&node->zone, ref);
+
+        if (ngx_patient_guard_entry_slice(queue, entry) > slice) {
+            ngx_patient_guard_entry_reslice(&node->zone, ref, slice);
+        }
+    }
+}
+
+
+static void
+ngx_patient_guard_queue_expire(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint64_t slice)
+{
+    ngx_patient_guard_entry_t  *entry;
+    ngx_patient_guard_queue_t  *queue;
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+
+    while (queue->first) {
+        entry = ngx_patient_guard_entry(&node->zone, queue->first);
+
+        if (ngx_patient_guard_slice_held(
+                        ngx_patient_guard_entry_slice(queue, entry), slice))
+        {
+            return;
+        }
+
+        ngx_patient_guard_entry_pop(&node->zone, ref);
+    }
+}
+
+
+/* all that is held lies within a window of "newest": 32 bits suffice */
+
+static uint64_t
+ngx_patient_guard_entry_slice(ngx_patient_guard_queue_t *queue,
+    ngx_patient_guard_entry_t *entry)
+{
+    return queue->newest - (uint32_t) ((uint32_t) queue->newest
+                                       - entry->slice);
+}
+
+
+/* ms until "room" more fit under the count */
+
+static uint64_t
+ngx_patient_guard_queue_wait(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t room, uint32_t count, uint64_t now,
+    uint64_t window)
+{
+    uint64_t                    excess;
+    ngx_patient_guard_entry_t  *entry;
+    ngx_patient_guard_queue_t  *queue;
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+
+    if ((uint64_t) queue->total + room <= count) {
+        return 0;
+    }
+
+    if (room > count) {
+        return window;
+    }
+
+    excess = (uint64_t) queue->total + room - count;
+    entry = ngx_patient_guard_entry(&node->zone, queue->first);
+
+    while (entry->count < excess) {
+        excess -= entry->count;
+        entry = ngx_patient_guard_entry(&node->zone, entry->next);
+    }
+
+    return ngx_patient_guard_slice_wait(
+                                ngx_patient_guard_entry_slice(queue, entry),
+                                now, window);
+}
+
+
+static uint32_t
+ngx_patient_guard_cost(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_limit_t *limit)
+{
+    uint32_t    cost;
+    ngx_uint_t  i;
+
+    if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
+        return lookup->npatients;
+    }
+
+    cost = 0;
+
+    for (i = 0; i < lookup->npatients; i++) {
+        if (ngx_patient_guard_known(node, queue, &lookup->patients[i]) == 0) {
+            cost++;
+        }
+    }
+
+    return cost;
+}
+
+
+/* under either key */
+
+static ngx_patient_guard_ref_t
+ngx_patient_guard_known(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_named_t *named)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_entry_find(&node->zone, queue, named->current);
+
+    if (ref == 0 && named->previous) {
+        ref = ngx_patient_guard_entry_find(&node->zone, queue,
+                                           named->previous);
+    }
+
+    return ref;
+}
+
+
+static void
+ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice)
+{
+    uint64_t                    left;
+    ngx_patient_guard_entry_t  *last;
+    ngx_patient_guard_queue_t  *queue;
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+    left = NGX_PATIENT_GUARD_COUNT_MAX - queue->total;
+
+    if (count > left) {
+        count = (uint32_t) left;
+    }
+
+    if (count == 0) {
+        return;
+    }
+
+    last = ngx_patient_guard_entry(&node->zone, queue->last);
+
+    if (queue->last && last->slice == (uint32_t) slice) {
+        ngx_patient_guard_entry_more(&node->zone, queue->last, count);
+
+    } else {
+        ngx_patient_guard_entry_push(&node->zone, ref, 0, count, slice);
+    }
+}
+
+
+static void
+ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
+    uint64_t cap, uint64_t slice)
+{
+    ngx_uint_t                  i;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_named_t  *named;
+
+    for (i = 0; i < lookup->npatients; i++) {
+        named = &lookup->patients[i];
+
+        ref = ngx_patient_guard_known(node, queue, named);
+
+        if (ref) {
+            if (ngx_patient_guard_entry(&node->zone, ref)->patient
+                != named->current)
+            {
+                ngx_patient_guard_entry_rename(&node->zone, ref,
+                                               named->current);
+            }
+
+            if (ngx_patient_guard_entry(&node->zone, ref)->slice
+                != (uint32_t) slice)
+            {
+                ngx_patient_guard_entry_renew(&node->zone, ref, slice);
+            }
+
+            continue;
+        }
+
+        if (ngx_patient_guard_queue(&node->zone, queue)->total < cap) {
+            ngx_patient_guard_entry_push(&node->zone, queue, named->current,
+                                         1, slice);
+        }
+    }
+}

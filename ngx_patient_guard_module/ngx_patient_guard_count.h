@@ -1,0 +1,70 @@
+
+/*
+ * Check and charge: what a lookup costs against each limit of its account,
+ * whether it fits, and the charge.  The same steps are written for Redis in
+ * ngx_patient_guard_count.lua; t/unit/trace.c shows that both give the same
+ * verdicts.
+ *
+ * Every function wants the lock of the zone held, and cells in reserve for
+ * all that it may add: two for challenge and grants, one for each limit, and
+ * one for each limit and patient.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_COUNT_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_COUNT_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_node.h"
+
+
+/* a limit's queue while one lookup is weighed */
+
+typedef struct {
+    ngx_patient_guard_ref_t      queue;
+    uint64_t                     slice;
+    uint32_t                     cost;
+} ngx_patient_guard_weighed_t;
+
+
+/*
+ * The most that the set of a limit on patients grows to.  It passes the
+ * count only by lookups that are counted but not refused: of an exempt
+ * account, or where the limit only logs.
+ */
+uint64_t ngx_patient_guard_set_cap(uint32_t count);
+
+/*
+ * Fills the tally as it is before any charge, and opens a challenge where a
+ * limit calls for one.  Returns 1 if the lookup is to be refused.
+ */
+ngx_int_t ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
+
+/* charges what was weighed, whether it fits or not */
+void ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_patient_guard_weighed_t *weighed);
+
+/* ms since the epoch; 0 if the account is not challenged */
+uint64_t ngx_patient_guard_challenge_since(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member);
+
+/* from now on; no matter if the account is challenged already */
+void ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t limit);
+
+/* the limits that challenge start afresh; one grant fewer is left */
+void ngx_patient_guard_pass(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
+
+/* the same, if the account is challenged and has proved itself since */
+void ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
+
+
+#endif /* _NGX_PATIENT_GUARD_COUNT_H_INCLUDED_ */

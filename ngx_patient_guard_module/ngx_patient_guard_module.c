@@ -1,0 +1,217 @@
+
+#include "ngx_http_patient_guard.h"
+#include "ngx_http_patient_guard_block.h"
+#include "ngx_http_patient_guard_conf.h"
+#include "ngx_http_patient_guard_phase.h"
+#include "ngx_http_patient_guard_variable.h"
+
+
+static ngx_int_t ngx_http_patient_guard_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_patient_guard_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_patient_guard_init_process(ngx_cycle_t *cycle);
+static void ngx_http_patient_guard_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_command_t  ngx_http_patient_guard_commands[] = {
+
+    { ngx_string("patient_guard_policy"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_patient_guard_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("patient_guard"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_patient_guard_policy,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("patient_guard_dry_run"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_patient_guard_loc_conf_t, dry_run),
+      NULL },
+
+    { ngx_string("patient_guard_patient"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_patient_guard_patient,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("patient_guard_unmatched"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_patient_guard_loc_conf_t, unmatched),
+      ngx_http_patient_guard_unmatched_values },
+
+    { ngx_string("patient_guard_methods"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_patient_guard_methods,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("patient_guard_log_level"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_patient_guard_loc_conf_t, log_level),
+      ngx_http_patient_guard_log_levels },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_patient_guard_module_ctx = {
+    ngx_http_patient_guard_add_variables,      /* preconfiguration */
+    ngx_http_patient_guard_init,               /* postconfiguration */
+
+    ngx_http_patient_guard_create_main_conf,   /* create main configuration */
+    NULL,                                      /* init main configuration */
+
+    NULL,                                      /* create server configuration */
+    NULL,                                      /* merge server configuration */
+
+    ngx_http_patient_guard_create_loc_conf,    /* create location conf */
+    ngx_http_patient_guard_merge_loc_conf      /* merge location conf */
+};
+
+
+ngx_module_t  ngx_patient_guard_module = {
+    NGX_MODULE_V1,
+    &ngx_patient_guard_module_ctx,             /* module context */
+    ngx_http_patient_guard_commands,           /* module directives */
+    NGX_HTTP_MODULE,                           /* module type */
+    NULL,                                      /* init master */
+    ngx_http_patient_guard_init_module,        /* init module */
+    ngx_http_patient_guard_init_process,       /* init process */
+    NULL,                                      /* init thread */
+    NULL,                                      /* exit thread */
+    ngx_http_patient_guard_exit_process,       /* exit process */
+    NULL,                                      /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_patient_guard_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_patient_guard_handler;
+
+    return NGX_OK;
+}
+
+
+/* zones are made by now: a policy without a secret finds its own there */
+
+static ngx_int_t
+ngx_http_patient_guard_init_module(ngx_cycle_t *cycle)
+{
+    ngx_str_t                             seed;
+    ngx_uint_t                            i;
+    ngx_http_patient_guard_policy_t     **policies;
+    ngx_http_patient_guard_main_conf_t   *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_patient_guard_module);
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    policies = mcf->policies.elts;
+
+    for (i = 0; i < mcf->policies.nelts; i++) {
+
+        if (policies[i]->nkeys) {
+            continue;
+        }
+
+        seed.data = ngx_patient_guard_shm_seed(policies[i]->shm);
+        seed.len = NGX_PATIENT_GUARD_SEED;
+
+        if (ngx_patient_guard_keys_derive(&policies[i]->keys[0], &seed)
+            != NGX_OK)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "HMAC-SHA-256 failed for policy \"%V\"",
+                          &policies[i]->name);
+            return NGX_ERROR;
+        }
+
+        policies[i]->nkeys = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                            i;
+    ngx_http_patient_guard_policy_t     **policies;
+    ngx_http_patient_guard_main_conf_t   *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_patient_guard_module);
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    policies = mcf->policies.elts;
+
+    for (i = 0; i < mcf->policies.nelts; i++) {
+
+        if (policies[i]->redis == NULL) {
+            policies[i]->store = &policies[i]->shm->store;
+            continue;
+        }
+
+        policies[i]->store = ngx_patient_guard_redis_create(
+                                                policies[i]->redis, cycle);
+        if (policies[i]->store == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_patient_guard_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                            i;
+    ngx_http_patient_guard_policy_t     **policies;
+    ngx_http_patient_guard_main_conf_t   *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                              ngx_patient_guard_module);
+    if (mcf == NULL) {
+        return;
+    }
+
+    policies = mcf->policies.elts;
+
+    for (i = 0; i < mcf->policies.nelts; i++) {
+
+        if (policies[i]->redis && policies[i]->store) {
+            ngx_patient_guard_redis_close(policies[i]->store);
+        }
+    }
+}

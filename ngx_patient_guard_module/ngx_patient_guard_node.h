@@ -1,0 +1,85 @@
+
+/*
+ * The accounts that one node knows, in shared memory: found by their alias,
+ * kept in the order of their last use, each with the queues of its limits.
+ * A full zone frees the accounts idle longest.
+ *
+ *   account --> queue --> queue --> queue
+ *
+ * Every function wants the lock of the zone held.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_NODE_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_NODE_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_zone.h"
+
+
+#define NGX_PATIENT_GUARD_SEED          32     /* bytes of a random secret */
+#define NGX_PATIENT_GUARD_NODE_VERSION  1
+
+
+typedef struct {
+    ngx_patient_guard_account_t  alias;
+    ngx_patient_guard_ref_t      chain;
+    ngx_patient_guard_ref_t      older;
+    ngx_patient_guard_ref_t      newer;
+    ngx_patient_guard_ref_t      queues;
+} ngx_patient_guard_member_t;
+
+
+/* the part of the head that changes: one block, saved like any other */
+
+typedef struct {
+    ngx_patient_guard_ref_t      oldest;       /* accounts by last use */
+    ngx_patient_guard_ref_t      newest;
+    uint64_t                     evicted;      /* accounts */
+    uint64_t                     unused[2];
+} ngx_patient_guard_ages_t;
+
+
+typedef struct {
+    ngx_patient_guard_zone_t     zone;         /* first: blocks are aligned */
+    ngx_patient_guard_ages_t     ages;
+
+    uint32_t                     version;
+    uint32_t                     member_mask;
+    ngx_patient_guard_ref_t     *members;      /* heads of the chains */
+
+    u_char                       seed[NGX_PATIENT_GUARD_SEED];
+} ngx_patient_guard_node_t;
+
+
+/* lays a node out in all that the pool has left; NULL if that is too little */
+ngx_patient_guard_node_t *ngx_patient_guard_node_create(ngx_slab_pool_t *pool,
+    const u_char seed[NGX_PATIENT_GUARD_SEED]);
+
+ngx_patient_guard_member_t *ngx_patient_guard_member(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t ref);
+
+/* 0 if the node does not know the account */
+ngx_patient_guard_ref_t ngx_patient_guard_member_find(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_account_t *alias);
+
+/* wants a cell in reserve */
+ngx_patient_guard_ref_t ngx_patient_guard_member_add(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_account_t *alias);
+
+void ngx_patient_guard_member_rename(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, ngx_patient_guard_account_t *alias);
+
+void ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref);
+
+/*
+ * Frees the accounts idle longest, but "keep", until n cells are free:
+ * NGX_ERROR if there can't be that many.
+ */
+ngx_int_t ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node,
+    uint64_t n, ngx_patient_guard_ref_t keep);
+
+
+#endif /* _NGX_PATIENT_GUARD_NODE_H_INCLUDED_ */

@@ -1,0 +1,704 @@
+
+#include "ngx_patient_guard_peer.h"
+
+
+#define NGX_PATIENT_GUARD_PEER_BACKOFF_MIN  50           /* ms */
+#define NGX_PATIENT_GUARD_PEER_BACKOFF_MAX  1000
+
+
+typedef enum {
+    NGX_PATIENT_GUARD_PEER_DOWN = 0,
+    NGX_PATIENT_GUARD_PEER_CONNECTING,
+    NGX_PATIENT_GUARD_PEER_GREETING,
+    NGX_PATIENT_GUARD_PEER_READY
+} ngx_patient_guard_peer_state_e;
+
+
+struct ngx_patient_guard_peer_s {
+    ngx_patient_guard_peer_conf_t   *conf;
+    void                            *owner;
+
+    ngx_patient_guard_peer_state_e   state;
+    ngx_connection_t                *connection;
+    ngx_patient_guard_resp_t        *resp;
+    ngx_patient_guard_pipeline_t     pipeline;
+    ngx_uint_t                       generation;
+    ngx_uint_t                       address;    /* the one in use */
+
+    ngx_uint_t                       greeted;    /* steps answered */
+    size_t                           said;       /* bytes of the greeting */
+
+    ngx_event_t                      flush;      /* posted once a turn */
+    ngx_event_t                      timer;      /* of the nearest deadline */
+    ngx_event_t                      reconnect;
+    ngx_msec_t                       deadline;   /* of the greeting */
+    ngx_msec_t                       backoff;
+
+    ngx_log_t                        log;
+    ngx_log_t                        quiet;      /* for what we log ourselves */
+
+    unsigned                         away:1;     /* and it has been logged */
+    unsigned                         refused:1;  /* by the server's operator */
+};
+
+
+static ngx_int_t ngx_patient_guard_peer_connect(
+    ngx_patient_guard_peer_t *peer);
+static ngx_int_t ngx_patient_guard_peer_flush(
+    ngx_patient_guard_peer_t *peer);
+static void ngx_patient_guard_peer_flush_handler(ngx_event_t *ev);
+static void ngx_patient_guard_peer_write_handler(ngx_event_t *wev);
+static void ngx_patient_guard_peer_read_handler(ngx_event_t *rev);
+static ngx_int_t ngx_patient_guard_peer_replies(
+    ngx_patient_guard_peer_t *peer);
+static ngx_int_t ngx_patient_guard_peer_welcome(
+    ngx_patient_guard_peer_t *peer, ngx_patient_guard_reply_t *reply);
+static void ngx_patient_guard_peer_timer_handler(ngx_event_t *ev);
+static void ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
+    ngx_msec_t deadline);
+static void ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev);
+static void ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer);
+static void ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer);
+static void ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer,
+    ngx_err_t err, const char *reason);
+static ngx_int_t ngx_patient_guard_peer_test_connect(ngx_connection_t *c);
+static void ngx_patient_guard_peer_init_event(ngx_patient_guard_peer_t *peer,
+    ngx_event_t *ev, ngx_event_handler_pt handler);
+
+
+ngx_patient_guard_peer_t *
+ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
+    void *owner, ngx_cycle_t *cycle)
+{
+    ngx_patient_guard_peer_t  *peer;
+
+    peer = ngx_pcalloc(cycle->pool, sizeof(ngx_patient_guard_peer_t));
+    if (peer == NULL) {
+        return NULL;
+    }
+
+    peer->conf = conf;
+    peer->owner = owner;
+
+    peer->log = *cycle->log;
+
+    peer->quiet = *cycle->log;
+    peer->quiet.log_level = NGX_LOG_ALERT;
+
+    peer->backoff = NGX_PATIENT_GUARD_PEER_BACKOFF_MIN;
+
+    ngx_patient_guard_pipeline_init(&peer->pipeline, cycle->pool);
+
+    ngx_patient_guard_peer_init_event(peer, &peer->flush,
+                                      ngx_patient_guard_peer_flush_handler);
+    ngx_patient_guard_peer_init_event(peer, &peer->timer,
+                                      ngx_patient_guard_peer_timer_handler);
+    ngx_patient_guard_peer_init_event(peer, &peer->reconnect,
+                                   ngx_patient_guard_peer_reconnect_handler);
+
+    /* a worker that is told to go does not stay to try again */
+
+    peer->reconnect.cancelable = 1;
+
+    return peer;
+}
+
+
+void
+ngx_patient_guard_peer_destroy(ngx_patient_guard_peer_t *peer)
+{
+    ngx_patient_guard_peer_close(peer);
+
+    if (peer->reconnect.timer_set) {
+        ngx_del_timer(&peer->reconnect);
+    }
+
+    if (peer->pipeline.start) {
+        ngx_free(peer->pipeline.start);
+        peer->pipeline.start = NULL;
+    }
+}
+
+
+static void
+ngx_patient_guard_peer_init_event(ngx_patient_guard_peer_t *peer,
+    ngx_event_t *ev, ngx_event_handler_pt handler)
+{
+    ev->handler = handler;
+    ev->data = peer;
+    ev->log = &peer->log;
+}
+
+
+ngx_int_t
+ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer, size_t size,
+    u_char **p)
+{
+    if (peer->state == NGX_PATIENT_GUARD_PEER_DOWN
+        && (peer->reconnect.timer_set
+            || ngx_patient_guard_peer_connect(peer) != NGX_OK))
+    {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_patient_guard_pipeline_room(&peer->pipeline, size) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    *p = peer->pipeline.last;
+
+    return NGX_OK;
+}
+
+
+ngx_patient_guard_slot_t *
+ngx_patient_guard_peer_sent(ngx_patient_guard_peer_t *peer, u_char *end,
+    ngx_msec_t deadline, void *data)
+{
+    peer->connection->idle = 0;
+
+    ngx_patient_guard_peer_watch(peer, deadline);
+
+    if (peer->state == NGX_PATIENT_GUARD_PEER_READY) {
+        ngx_post_event(&peer->flush, &ngx_posted_events);
+    }
+
+    return ngx_patient_guard_pipeline_push(&peer->pipeline, end, deadline,
+                                           data);
+}
+
+
+ngx_uint_t
+ngx_patient_guard_peer_generation(ngx_patient_guard_peer_t *peer)
+{
+    return peer->generation;
+}
+
+
+ngx_msec_t
+ngx_patient_guard_peer_deadline(ngx_patient_guard_peer_t *peer)
+{
+    return ngx_current_msec + peer->conf->timeout;
+}
+
+
+static ngx_int_t
+ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
+{
+    ngx_int_t               rc;
+    ngx_err_t               err;
+    ngx_addr_t             *addr;
+    ngx_connection_t       *c;
+    ngx_peer_connection_t   pc;
+
+    addr = &peer->conf->addrs[peer->address];
+
+    ngx_memzero(&pc, sizeof(ngx_peer_connection_t));
+
+    pc.sockaddr = addr->sockaddr;
+    pc.socklen = addr->socklen;
+    pc.name = &addr->name;
+    pc.get = ngx_event_get_peer;
+    pc.log = &peer->quiet;
+    pc.log_error = NGX_ERROR_ERR;
+
+    ngx_set_errno(0);
+
+    rc = ngx_event_connect_peer(&pc);
+
+    err = ngx_errno;
+
+    if (rc != NGX_OK && rc != NGX_AGAIN) {
+        peer->connection = NULL;
+        ngx_patient_guard_peer_fail(peer, err, "connect() failed");
+        return NGX_ERROR;
+    }
+
+    c = pc.connection;
+
+    c->data = peer;
+    c->log = &peer->quiet;
+    c->read->log = c->log;
+    c->write->log = c->log;
+    c->read->handler = ngx_patient_guard_peer_read_handler;
+    c->write->handler = ngx_patient_guard_peer_write_handler;
+
+    peer->connection = c;
+    peer->state = NGX_PATIENT_GUARD_PEER_CONNECTING;
+    peer->generation++;
+    peer->greeted = 0;
+    peer->said = 0;
+    peer->deadline = ngx_current_msec + peer->conf->timeout;
+
+    peer->resp = ngx_patient_guard_resp_create();
+
+    if (peer->resp == NULL) {
+        ngx_patient_guard_peer_fail(peer, 0, "out of memory");
+        return NGX_ERROR;
+    }
+
+    ngx_patient_guard_peer_watch(peer, peer->deadline);
+
+    if (rc == NGX_OK) {
+
+        /* not at once: whoever called has not queued its command yet */
+
+        ngx_post_event(c->write, &ngx_posted_events);
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK also if the socket takes no more for now */
+
+static ngx_int_t
+ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
+{
+    ssize_t                        n;
+    ngx_str_t                     *hello;
+    ngx_connection_t              *c;
+    ngx_patient_guard_pipeline_t  *p;
+
+    c = peer->connection;
+    p = &peer->pipeline;
+    hello = &peer->conf->hello;
+
+    if (peer->state == NGX_PATIENT_GUARD_PEER_GREETING) {
+
+        while (peer->said < hello->len) {
+
+            n = c->send(c, hello->data + peer->said,
+                        hello->len - peer->said);
+
+            if (n == NGX_AGAIN) {
+                break;
+            }
+
+            if (n == NGX_ERROR) {
+                return NGX_ERROR;
+            }
+
+            peer->said += n;
+        }
+
+        return ngx_handle_write_event(c->write, 0);
+    }
+
+    while (p->pos < p->last) {
+
+        n = c->send(c, p->pos, p->last - p->pos);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        p->pos += n;
+    }
+
+    return ngx_handle_write_event(c->write, 0);
+}
+
+
+static void
+ngx_patient_guard_peer_flush_handler(ngx_event_t *ev)
+{
+    ngx_patient_guard_peer_t  *peer = ev->data;
+
+    if (peer->state != NGX_PATIENT_GUARD_PEER_READY) {
+        return;
+    }
+
+    if (ngx_patient_guard_peer_flush(peer) != NGX_OK) {
+        ngx_patient_guard_peer_fail(peer, ngx_socket_errno, "send() failed");
+    }
+}
+
+
+static void
+ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
+{
+    ngx_int_t                  err;
+    ngx_connection_t          *c;
+    ngx_patient_guard_peer_t  *peer;
+
+    c = wev->data;
+    peer = c->data;
+
+    if (peer->state == NGX_PATIENT_GUARD_PEER_CONNECTING) {
+
+        err = ngx_patient_guard_peer_test_connect(c);
+
+        if (err) {
+            ngx_patient_guard_peer_fail(peer, err, "connect() failed");
+            return;
+        }
+
+        peer->state = NGX_PATIENT_GUARD_PEER_GREETING;
+    }
+
+    if (ngx_patient_guard_peer_flush(peer) != NGX_OK) {
+        ngx_patient_guard_peer_fail(peer, ngx_socket_errno, "send() failed");
+    }
+}
+
+
+static ngx_int_t
+ngx_patient_guard_peer_test_connect(ngx_connection_t *c)
+{
+    int        err;
+    socklen_t  len;
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    return err;
+}
+
+
+static void
+ngx_patient_guard_peer_read_handler(ngx_event_t *rev)
+{
+    ssize_t                    n;
+    u_char                     buf[16384];
+    ngx_connection_t          *c;
+    ngx_patient_guard_peer_t  *peer;
+
+    c = rev->data;
+    peer = c->data;
+
+    if (c->close) {
+
+        /* idle in a worker that is told to go, or one that may wait no more */
+
+        if (ngx_queue_empty(&peer->pipeline.waiting)) {
+            ngx_patient_guard_peer_close(peer);
+
+        } else {
+            ngx_patient_guard_peer_fail(peer, 0, "worker is shutting down");
+        }
+
+        return;
+    }
+
+    for ( ;; ) {
+
+        n = c->recv(c, buf, sizeof(buf));
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR) {
+            ngx_patient_guard_peer_fail(peer, ngx_socket_errno,
+                                        "recv() failed");
+            return;
+        }
+
+        if (n == 0 && c->idle) {
+
+            /* Redis lets go of idle clients; the next lookup connects */
+
+            ngx_patient_guard_peer_close(peer);
+            return;
+        }
+
+        if (n == 0) {
+            ngx_patient_guard_peer_fail(peer, 0, "connection closed by Redis");
+            return;
+        }
+
+        if (ngx_patient_guard_resp_feed(peer->resp, buf, n) != NGX_OK) {
+            ngx_patient_guard_peer_fail(peer, 0, "out of memory");
+            return;
+        }
+
+        if (ngx_patient_guard_peer_replies(peer) != NGX_OK) {
+            return;
+        }
+    }
+
+    if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_patient_guard_peer_fail(peer, 0, "event failed");
+        return;
+    }
+
+    if (peer->state == NGX_PATIENT_GUARD_PEER_READY
+        && ngx_queue_empty(&peer->pipeline.waiting))
+    {
+        ngx_patient_guard_peer_rest(peer);
+    }
+}
+
+
+/* nothing is in flight: the worker may go when it is told to */
+
+static void
+ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer)
+{
+    if (peer->timer.timer_set) {
+        ngx_del_timer(&peer->timer);
+    }
+
+    if (ngx_exiting || ngx_terminate) {
+        ngx_patient_guard_peer_close(peer);
+        return;
+    }
+
+    peer->connection->idle = 1;
+}
+
+
+/* NGX_ERROR if the connection is gone */
+
+static ngx_int_t
+ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
+{
+    ngx_int_t                  rc;
+    ngx_patient_guard_slot_t  *slot;
+    ngx_patient_guard_reply_t  reply;
+
+    for ( ;; ) {
+
+        rc = ngx_patient_guard_resp_next(peer->resp, &reply);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_OK;
+        }
+
+        if (rc == NGX_ERROR) {
+            ngx_patient_guard_peer_fail(peer, 0, "invalid reply");
+            return NGX_ERROR;
+        }
+
+        if (peer->state != NGX_PATIENT_GUARD_PEER_READY) {
+
+            if (ngx_patient_guard_peer_welcome(peer, &reply) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        slot = ngx_patient_guard_pipeline_shift(&peer->pipeline);
+
+        if (slot == NULL) {
+            ngx_patient_guard_peer_fail(peer, 0, "unsolicited reply");
+            return NGX_ERROR;
+        }
+
+        rc = peer->conf->handler(peer->owner, slot->data, &reply);
+
+        if (rc != NGX_OK) {
+
+            peer->refused = (rc == NGX_ABORT);
+
+            ngx_patient_guard_peer_fail(peer, 0, (char *)
+                                        ngx_patient_guard_resp_printable(
+                                                              &reply.text));
+            return NGX_ERROR;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
+    ngx_patient_guard_reply_t *reply)
+{
+    ngx_patient_guard_greeting_t  *step;
+
+    if (peer->state != NGX_PATIENT_GUARD_PEER_GREETING
+        || peer->said != peer->conf->hello.len)
+    {
+        ngx_patient_guard_peer_fail(peer, 0, "spoke before it was asked");
+        return NGX_ERROR;
+    }
+
+    step = &peer->conf->greeting[peer->greeted];
+
+    if (reply->type == NGX_PATIENT_GUARD_REPLY_ERROR
+        || reply->text.len != step->expect.len
+        || ngx_memcmp(reply->text.data, step->expect.data, step->expect.len))
+    {
+        peer->refused = ngx_patient_guard_resp_refused(reply);
+
+        ngx_patient_guard_peer_fail(peer, 0, (char *)
+                                    ngx_patient_guard_resp_printable(
+                                                             &reply->text));
+        return NGX_ERROR;
+    }
+
+    if (++peer->greeted < peer->conf->ngreeting) {
+        return NGX_OK;
+    }
+
+    peer->state = NGX_PATIENT_GUARD_PEER_READY;
+    peer->backoff = NGX_PATIENT_GUARD_PEER_BACKOFF_MIN;
+
+    if (peer->away) {
+        peer->away = 0;
+        ngx_log_error(NGX_LOG_NOTICE, &peer->log, 0,
+                      "patient guard: redis \"%V\" is back",
+                      &peer->conf->name);
+    }
+
+    ngx_post_event(&peer->flush, &ngx_posted_events);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_patient_guard_peer_timer_handler(ngx_event_t *ev)
+{
+    ngx_msec_t                 nearest;
+    ngx_patient_guard_peer_t  *peer = ev->data;
+
+    if (peer->state == NGX_PATIENT_GUARD_PEER_DOWN) {
+        return;
+    }
+
+    nearest = peer->state == NGX_PATIENT_GUARD_PEER_READY
+              ? ngx_patient_guard_peer_deadline(peer) : peer->deadline;
+
+    nearest = ngx_patient_guard_pipeline_nearest(&peer->pipeline, nearest);
+
+    if ((ngx_msec_int_t) (nearest - ngx_current_msec) <= 0) {
+        ngx_patient_guard_peer_fail(peer, NGX_ETIMEDOUT, "no reply in time");
+        return;
+    }
+
+    if (!ngx_queue_empty(&peer->pipeline.waiting)
+        || peer->state != NGX_PATIENT_GUARD_PEER_READY)
+    {
+        ngx_patient_guard_peer_watch(peer, nearest);
+    }
+}
+
+
+static void
+ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
+    ngx_msec_t deadline)
+{
+    ngx_msec_int_t  left;
+
+    if (peer->timer.timer_set) {
+
+        if ((ngx_msec_int_t) (deadline - peer->timer.timer.key) >= 0) {
+            return;
+        }
+
+        ngx_del_timer(&peer->timer);
+    }
+
+    left = deadline - ngx_current_msec;
+
+    ngx_add_timer(&peer->timer, left > 0 ? (ngx_msec_t) left : 0);
+}
+
+
+static void
+ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev)
+{
+    ngx_patient_guard_peer_t  *peer = ev->data;
+
+    if (ngx_exiting || ngx_terminate || ngx_quit) {
+        return;
+    }
+
+    (void) ngx_patient_guard_peer_connect(peer);
+}
+
+
+static void
+ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer)
+{
+    if (peer->timer.timer_set) {
+        ngx_del_timer(&peer->timer);
+    }
+
+    if (peer->flush.posted) {
+        ngx_delete_posted_event(&peer->flush);
+    }
+
+    if (peer->connection) {
+        ngx_close_connection(peer->connection);
+        peer->connection = NULL;
+    }
+
+    if (peer->resp) {
+        ngx_patient_guard_resp_destroy(peer->resp);
+        peer->resp = NULL;
+    }
+
+    peer->state = NGX_PATIENT_GUARD_PEER_DOWN;
+}
+
+
+static void
+ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
+    const char *reason)
+{
+    ngx_uint_t                 level;
+    ngx_msec_t                 delay;
+    ngx_queue_t                failed;
+    ngx_patient_guard_slot_t  *slot;
+
+    if (!peer->away && !ngx_exiting) {
+        peer->away = 1;
+        level = peer->refused ? NGX_LOG_CRIT : NGX_LOG_ERR;
+
+        ngx_log_error(level, &peer->log, err,
+                      "patient guard: redis \"%V\" is away: %s; "
+                      "on_outage %s holds until it is back",
+                      &peer->conf->name, reason, peer->conf->outage);
+    }
+
+    ngx_patient_guard_peer_close(peer);
+
+    peer->address = (peer->address + 1) % peer->conf->naddrs;
+
+    if (peer->refused) {
+
+        /* a wrong password does not get right by trying again soon */
+
+        delay = NGX_PATIENT_GUARD_PEER_BACKOFF_MAX
+                + ngx_random() % (NGX_PATIENT_GUARD_PEER_BACKOFF_MAX / 2);
+        peer->refused = 0;
+
+    } else {
+        delay = peer->backoff / 2 + ngx_random() % (peer->backoff / 2);
+
+        peer->backoff = ngx_min(peer->backoff * 2,
+                                NGX_PATIENT_GUARD_PEER_BACKOFF_MAX);
+    }
+
+    if (!peer->reconnect.timer_set) {
+        ngx_add_timer(&peer->reconnect, delay);
+    }
+
+    /* the handler may send anew: what failed is taken off first */
+
+    ngx_queue_init(&failed);
+
+    ngx_patient_guard_pipeline_break(&peer->pipeline, &failed);
+
+    for ( ;; ) {
+        slot = ngx_patient_guard_pipeline_failed(&peer->pipeline, &failed);
+
+        if (slot == NULL) {
+            break;
+        }
+
+        (void) peer->conf->handler(peer->owner, slot->data, NULL);
+    }
+}

@@ -1,0 +1,94 @@
+
+/*
+ * One non-blocking connection to one Redis server, owned by nginx' event
+ * loop: connect, greet, send what was queued in one write per turn of the
+ * loop, match replies in order, and let go.
+ *
+ *   down --connect--> connecting --greet--> greeting --> ready --fail--> down
+ *
+ * A command waits for its reply until its deadline.  When one is late, or
+ * anything is odd, the connection is closed and every command on it fails:
+ * the order of replies is lost, and a late one must never be taken for
+ * another's.  A closed connection is opened anew after a back-off, which
+ * doubles from 50 ms to a second and is jittered; meanwhile commands are
+ * declined at once.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_PEER_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_PEER_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_pipeline.h"
+#include "ngx_patient_guard_resp.h"
+
+#include <ngx_event.h>
+#include <ngx_event_connect.h>
+
+
+typedef struct ngx_patient_guard_peer_s  ngx_patient_guard_peer_t;
+
+
+/* a step of the greeting: what is sent, and what must come back */
+
+typedef struct {
+    ngx_str_t                    command;
+    ngx_str_t                    expect;
+} ngx_patient_guard_greeting_t;
+
+
+/*
+ * A reply to the command that was sent with "data", or, with reply NULL, the
+ * news that there will be none.  Called once for each command, never from
+ * within ngx_patient_guard_peer_send(); it may send but must not resume a
+ * request: that is for a posted event.
+ *
+ * NGX_OK; NGX_ERROR to close the connection, NGX_ABORT to close it and stay
+ * away for a second at least.  The return value is ignored without a reply.
+ */
+typedef ngx_int_t (*ngx_patient_guard_peer_pt)(void *owner, void *data,
+    ngx_patient_guard_reply_t *reply);
+
+
+/* read-only once the configuration is loaded */
+
+typedef struct {
+    ngx_str_t                      name;       /* for the log */
+    ngx_addr_t                    *addrs;
+    ngx_uint_t                     naddrs;
+    ngx_msec_t                     timeout;
+    ngx_patient_guard_greeting_t  *greeting;
+    ngx_uint_t                     ngreeting;
+    ngx_str_t                      hello;      /* all its commands */
+    const char                    *outage;     /* for the log */
+    ngx_patient_guard_peer_pt      handler;
+} ngx_patient_guard_peer_conf_t;
+
+
+/* NULL if memory is short; nothing is connected yet */
+ngx_patient_guard_peer_t *ngx_patient_guard_peer_create(
+    ngx_patient_guard_peer_conf_t *conf, void *owner, ngx_cycle_t *cycle);
+
+/* closes for good; who waits is not told */
+void ngx_patient_guard_peer_destroy(ngx_patient_guard_peer_t *peer);
+
+/*
+ * Room for a command of at most "size" bytes: write it to *p, then call
+ * ngx_patient_guard_peer_sent() with its end.  NGX_DECLINED if the server is
+ * away or too much is waiting.
+ */
+ngx_int_t ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer,
+    size_t size, u_char **p);
+ngx_patient_guard_slot_t *ngx_patient_guard_peer_sent(
+    ngx_patient_guard_peer_t *peer, u_char *end, ngx_msec_t deadline,
+    void *data);
+
+/* another number for each connection: what one was told, the next was not */
+ngx_uint_t ngx_patient_guard_peer_generation(ngx_patient_guard_peer_t *peer);
+
+/* of a command that is sent now */
+ngx_msec_t ngx_patient_guard_peer_deadline(ngx_patient_guard_peer_t *peer);
+
+
+#endif /* _NGX_PATIENT_GUARD_PEER_H_INCLUDED_ */

@@ -1,0 +1,73 @@
+
+/*
+ * Redis' protocol, RESP2: commands out, replies in.  The only room that
+ * knows hiredis; its reader is given functions of ours that allocate nothing
+ * and refuse what the guard never asks for.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_RESP_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_RESP_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+
+
+/* of one reply, bytes: what is larger was not asked for */
+#define NGX_PATIENT_GUARD_REPLY_MAX  4096
+
+
+typedef enum {
+    NGX_PATIENT_GUARD_REPLY_STATUS = 0,
+    NGX_PATIENT_GUARD_REPLY_ERROR,
+    NGX_PATIENT_GUARD_REPLY_STRING
+} ngx_patient_guard_reply_e;
+
+
+typedef struct {
+    ngx_patient_guard_reply_e    type;
+    ngx_str_t                    text;         /* until the next reply */
+} ngx_patient_guard_reply_t;
+
+
+typedef struct ngx_patient_guard_resp_s  ngx_patient_guard_resp_t;
+
+
+/* NULL if memory is short */
+ngx_patient_guard_resp_t *ngx_patient_guard_resp_create(void);
+void ngx_patient_guard_resp_destroy(ngx_patient_guard_resp_t *resp);
+
+/* NGX_OK; NGX_ERROR if memory is short */
+ngx_int_t ngx_patient_guard_resp_feed(ngx_patient_guard_resp_t *resp,
+    u_char *data, size_t len);
+
+/*
+ * NGX_OK     a whole reply;
+ * NGX_AGAIN  more has to be fed first;
+ * NGX_ERROR  no RESP, or none that any command of ours is answered by: an
+ *            array, a number, nil, more than 4 KiB.  The reader is of no use
+ *            any more.
+ */
+ngx_int_t ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
+    ngx_patient_guard_reply_t *reply);
+
+/* NOAUTH, WRONGPASS, NOPERM: until an operator mends it */
+ngx_uint_t ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply);
+
+/* for a log: terminated, cut to 128 bytes, what is not printable a "?" */
+u_char *ngx_patient_guard_resp_printable(ngx_str_t *text);
+
+
+/* a command is an array header and that many strings, written one by one */
+
+#define NGX_PATIENT_GUARD_RESP_HEAD  (sizeof("*" "\r\n") - 1 + NGX_SIZE_T_LEN)
+
+#define ngx_patient_guard_resp_size(len)                                     \
+    (sizeof("$" "\r\n" "\r\n") - 1 + NGX_SIZE_T_LEN + (len))
+
+u_char *ngx_patient_guard_resp_command(u_char *p, size_t nargs);
+u_char *ngx_patient_guard_resp_arg(u_char *p, const void *data, size_t len);
+u_char *ngx_patient_guard_resp_number(u_char *p, uint64_t number);
+
+
+#endif /* _NGX_PATIENT_GUARD_RESP_H_INCLUDED_ */

@@ -1,0 +1,271 @@
+
+#include "ngx_patient_guard_shm.h"
+
+#include <openssl/rand.h>
+
+
+static ngx_int_t ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm,
+    ngx_shm_zone_t *zone);
+static ngx_patient_guard_ref_t ngx_patient_guard_shm_enter(
+    ngx_patient_guard_shm_t *shm, ngx_patient_guard_lookup_t *lookup);
+static ngx_int_t ngx_patient_guard_shm_store_count(
+    ngx_patient_guard_store_t *store, ngx_patient_guard_op_t *op);
+static void ngx_patient_guard_shm_forget(ngx_patient_guard_op_t *op);
+
+
+ngx_int_t
+ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_patient_guard_shm_t  *old = data;
+
+    u_char                    seed[NGX_PATIENT_GUARD_SEED];
+    ngx_patient_guard_shm_t  *shm;
+
+    shm = zone->data;
+
+    shm->store.count = ngx_patient_guard_shm_store_count;
+    shm->store.forget = ngx_patient_guard_shm_forget;
+    shm->pool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (old || zone->shm.exists) {
+
+        shm->node = old ? old->node : shm->pool->data;
+
+        if (shm->node == NULL
+            || shm->node->version != NGX_PATIENT_GUARD_NODE_VERSION)
+        {
+            ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                          "zone \"%V\" was made by another version of the "
+                          "module, restart nginx", &zone->shm.name);
+            return NGX_ERROR;
+        }
+
+        return ngx_patient_guard_shm_fits(shm, zone);
+    }
+
+    if (RAND_bytes(seed, sizeof(seed)) != 1) {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                      "RAND_bytes() failed for zone \"%V\"",
+                      &zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    shm->node = ngx_patient_guard_node_create(shm->pool, seed);
+
+    if (shm->node == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                      "zone \"%V\" is too small", &zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    shm->pool->data = shm->node;
+
+    /* when it is full the oldest accounts go: no news for the slab's log */
+
+    shm->pool->log_nomem = 0;
+
+    return ngx_patient_guard_shm_fits(shm, zone);
+}
+
+
+static ngx_int_t
+ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm, ngx_shm_zone_t *zone)
+{
+    uint64_t  cells;
+
+    cells = shm->node->zone.ncells - 1;
+
+    if (cells >= shm->needs) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                  "zone \"%V\" is too small: one account may take %uL KB of "
+                  "it under the limits of its policy and it has %uL KB, "
+                  "set \"zone\" to a larger size",
+                  &zone->shm.name,
+                  shm->needs * NGX_PATIENT_GUARD_CELL / 1024,
+                  cells * NGX_PATIENT_GUARD_CELL / 1024);
+
+    return NGX_ERROR;
+}
+
+
+u_char *
+ngx_patient_guard_shm_seed(ngx_patient_guard_shm_t *shm)
+{
+    return shm->node->seed;
+}
+
+
+uint64_t
+ngx_patient_guard_shm_evicted(ngx_patient_guard_shm_t *shm)
+{
+    return shm->node->ages.evicted;
+}
+
+
+uint64_t
+ngx_patient_guard_shm_cells(ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits)
+{
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    /* the account, its challenge, and its grants in as many slices */
+
+    n = 1 + 1 + 1 + NGX_PATIENT_GUARD_SLICES + 1;
+
+    for (i = 0; i < nlimits; i++) {
+        n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+                  ? ngx_patient_guard_set_cap(limits[i].count)
+                  : NGX_PATIENT_GUARD_SLICES + 1);
+    }
+
+    return n;
+}
+
+
+ngx_int_t
+ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    ngx_int_t                    refuse;
+    ngx_patient_guard_ref_t      member;
+    ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
+
+    ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
+    tally->source = NGX_PATIENT_GUARD_FROM_LOCAL;
+
+    member = ngx_patient_guard_shm_enter(shm, lookup);
+
+    if (member) {
+        ngx_patient_guard_pass_by_proof(shm->node, member, lookup, tally);
+
+        refuse = ngx_patient_guard_weigh(shm->node, member, lookup, tally,
+                                         weighed);
+
+        if (!refuse || lookup->exempt) {
+            ngx_patient_guard_charge(shm->node, lookup, tally, weighed);
+        }
+    }
+
+    ngx_shmtx_unlock(&shm->pool->mutex);
+
+    return member ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    ngx_patient_guard_ref_t      member;
+    ngx_patient_guard_tally_t    own;
+    ngx_patient_guard_lookup_t   noted;
+    ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
+
+    ngx_memzero(&own, sizeof(ngx_patient_guard_tally_t));
+
+    /* whom to challenge is the fleet's to say, not this node's counts' */
+
+    noted = *lookup;
+    noted.dry_run = 1;
+
+    member = ngx_patient_guard_shm_enter(shm, lookup);
+
+    if (member) {
+
+        if (tally->passed
+            || (!tally->challenged
+                && ngx_patient_guard_challenge_since(shm->node, member)))
+        {
+            ngx_patient_guard_pass(shm->node, member, lookup);
+        }
+
+        if (tally->challenged && tally->challenger < lookup->nlimits) {
+            ngx_patient_guard_challenge(shm->node, member, lookup,
+                                        tally->challenger);
+        }
+
+        (void) ngx_patient_guard_weigh(shm->node, member, &noted, &own,
+                                       weighed);
+
+        if (tally->charged) {
+            ngx_patient_guard_charge(shm->node, &noted, &own, weighed);
+        }
+    }
+
+    ngx_shmtx_unlock(&shm->pool->mutex);
+}
+
+
+/*
+ * Takes the lock.  The account, made if it is new, with cells in reserve for
+ * all that this lookup may add; 0 if there can't be that many.
+ */
+
+static ngx_patient_guard_ref_t
+ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup)
+{
+    uint64_t                   cells;
+    ngx_uint_t                 i;
+    ngx_patient_guard_ref_t    member;
+    ngx_patient_guard_node_t  *node;
+
+    node = shm->node;
+
+    cells = 1 + 1 + 2;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        cells += 1 + (lookup->limits[i].signal
+                      == NGX_PATIENT_GUARD_PATIENTS_SEEN
+                      ? lookup->npatients : 1);
+    }
+
+    ngx_shmtx_lock(&shm->pool->mutex);
+
+    if (node->zone.saved) {
+        ngx_patient_guard_recover(&node->zone);
+    }
+
+    member = ngx_patient_guard_member_find(node, &lookup->account);
+
+    if (member == 0 && (lookup->previous.word[0] || lookup->previous.word[1]))
+    {
+        member = ngx_patient_guard_member_find(node, &lookup->previous);
+
+        if (member) {
+            ngx_patient_guard_member_rename(node, member, &lookup->account);
+        }
+    }
+
+    if (ngx_patient_guard_member_reserve(node, cells, member) != NGX_OK) {
+        return 0;
+    }
+
+    if (member == 0) {
+        return ngx_patient_guard_member_add(node, &lookup->account);
+    }
+
+    ngx_patient_guard_member_used(node, member);
+
+    return member;
+}
+
+
+static ngx_int_t
+ngx_patient_guard_shm_store_count(ngx_patient_guard_store_t *store,
+    ngx_patient_guard_op_t *op)
+{
+    return ngx_patient_guard_shm_count((ngx_patient_guard_shm_t *) store,
+                                       &op->lookup, &op->tally);
+}
+
+
+static void
+ngx_patient_guard_shm_forget(ngx_patient_guard_op_t *op)
+{
+    op->done = NULL;
+}

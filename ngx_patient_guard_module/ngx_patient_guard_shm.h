@@ -1,0 +1,63 @@
+
+/*
+ * The embedded store: what one node counted, in shared memory, for all its
+ * workers.  Alone it answers for a policy without Redis; beside Redis it is
+ * this node's own view, which serves while Redis is away.
+ *
+ * When the zone is full the account that was idle longest makes room.
+ * A worker killed at any instruction leaves the zone usable: each change
+ * saves what it is about to alter in a journal, and the next one to take
+ * the lock rolls an unfinished change back.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_SHM_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_SHM_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_store.h"
+#include "ngx_patient_guard_node.h"
+#include "ngx_patient_guard_count.h"
+
+
+typedef struct {
+    ngx_patient_guard_store_t    store;        /* first: the contract */
+    ngx_slab_pool_t             *pool;         /* for its lock */
+    ngx_patient_guard_node_t    *node;         /* in shared memory */
+    uint64_t                     needs;        /* cells, for one account */
+} ngx_patient_guard_shm_t;
+
+
+/*
+ * The init handler of the shared zone; zone->data is the
+ * ngx_patient_guard_shm_t.
+ */
+ngx_int_t ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data);
+
+/*
+ * Bytes, NGX_PATIENT_GUARD_SEED of them, that were drawn when the zone was
+ * made and stay as long as it does, reloads included.
+ */
+u_char *ngx_patient_guard_shm_seed(ngx_patient_guard_shm_t *shm);
+
+/* NGX_OK; NGX_ERROR if even an empty zone could not hold the account */
+ngx_int_t ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+
+/*
+ * Takes over what the fleet decided: charges what was charged, challenges
+ * whom it challenges, clears whom it cleared.
+ */
+void ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+
+/* accounts that had to make room since the zone was made */
+uint64_t ngx_patient_guard_shm_evicted(ngx_patient_guard_shm_t *shm);
+
+/* cells that one account under these limits may take at the most */
+uint64_t ngx_patient_guard_shm_cells(ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits);
+
+
+#endif /* _NGX_PATIENT_GUARD_SHM_H_INCLUDED_ */

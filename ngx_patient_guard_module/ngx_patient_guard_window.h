@@ -1,0 +1,49 @@
+
+/*
+ * The arithmetic of sliding windows.
+ *
+ * Time is cut into slices of a 32nd of the window.  What was counted in
+ * slice S is held through the whole of slice S + 32 and dropped when slice
+ * S + 33 begins: between one window and 33/32 of a window after it happened.
+ * So no stretch of the window's length ever admits more than the count, and
+ * a refusal lasts a 32nd of the window too long at the most.
+ *
+ * The same arithmetic is written in ngx_patient_guard_count.lua; the vectors
+ * in t/unit/window.vectors hold for both.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_WINDOW_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_WINDOW_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+
+
+/* the slice that a moment (ms since the epoch) falls in; window in ms */
+uint64_t ngx_patient_guard_slice(uint64_t now, uint64_t window);
+
+/* ms from now until what was counted in the slice is dropped, at least 1 */
+uint64_t ngx_patient_guard_slice_wait(uint64_t slice, uint64_t now,
+    uint64_t window);
+
+/*
+ * The slice to count in, given the newest one already counted in.  A clock
+ * that is behind by one slice is taken for the drift of another node and
+ * waits in the newest slice.  One that is further behind was set back, or
+ * another node's is ahead: *fold is set, and the caller moves what it holds
+ * of later slices into the returned one, so that nothing is held for more
+ * than a window from now.  Nothing is ever moved to a later slice: nodes
+ * whose clocks disagree shall not renew each other's counts for ever.
+ *
+ * Where nothing is held there is no newest slice, and no need to ask.
+ */
+uint64_t ngx_patient_guard_slice_advance(uint64_t newest, uint64_t slice,
+    ngx_uint_t *fold);
+
+/* is what was counted in this slice still held in slice "newest"? */
+#define ngx_patient_guard_slice_held(slice, newest)                          \
+    ((slice) + NGX_PATIENT_GUARD_SLICES >= (newest))
+
+
+#endif /* _NGX_PATIENT_GUARD_WINDOW_H_INCLUDED_ */
