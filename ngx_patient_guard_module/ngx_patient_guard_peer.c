@@ -1,9 +1,7 @@
 
 #include "ngx_patient_guard_peer.h"
-
-
-#define NGX_PATIENT_GUARD_PEER_BACKOFF_MIN  50           /* ms */
-#define NGX_PATIENT_GUARD_PEER_BACKOFF_MAX  1000
+#include "ngx_patient_guard_backoff.h"
+#include "ngx_patient_guard_socket.h"
 
 
 typedef enum {
@@ -17,26 +15,21 @@ typedef enum {
 struct ngx_patient_guard_peer_s {
     ngx_patient_guard_peer_conf_t   *conf;
     void                            *owner;
-
     ngx_patient_guard_peer_state_e   state;
     ngx_connection_t                *connection;
     ngx_patient_guard_resp_t        *resp;
     ngx_patient_guard_pipeline_t     pipeline;
     ngx_uint_t                       generation;
     ngx_uint_t                       address;    /* the one in use */
-
     ngx_uint_t                       greeted;    /* steps answered */
-    size_t                           said;       /* bytes of the greeting */
-
+    u_char                          *said;       /* of the greeting */
     ngx_event_t                      flush;      /* posted once a turn */
     ngx_event_t                      timer;      /* of the nearest deadline */
     ngx_event_t                      reconnect;
     ngx_msec_t                       deadline;   /* of the greeting */
-    ngx_msec_t                       backoff;
-
+    ngx_patient_guard_backoff_t      backoff;
     ngx_log_t                        log;
     ngx_log_t                        quiet;      /* for what we log ourselves */
-
     unsigned                         away:1;     /* and it has been logged */
     unsigned                         refused:1;  /* by the server's operator */
 };
@@ -44,8 +37,7 @@ struct ngx_patient_guard_peer_s {
 
 static ngx_int_t ngx_patient_guard_peer_connect(
     ngx_patient_guard_peer_t *peer);
-static ngx_int_t ngx_patient_guard_peer_flush(
-    ngx_patient_guard_peer_t *peer);
+static void ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_flush_handler(ngx_event_t *ev);
 static void ngx_patient_guard_peer_write_handler(ngx_event_t *wev);
 static void ngx_patient_guard_peer_read_handler(ngx_event_t *rev);
@@ -61,9 +53,6 @@ static void ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer,
     ngx_err_t err, const char *reason);
-static ngx_int_t ngx_patient_guard_peer_test_connect(ngx_connection_t *c);
-static void ngx_patient_guard_peer_init_event(ngx_patient_guard_peer_t *peer,
-    ngx_event_t *ev, ngx_event_handler_pt handler);
 
 
 ngx_patient_guard_peer_t *
@@ -85,16 +74,19 @@ ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
     peer->quiet = *cycle->log;
     peer->quiet.log_level = NGX_LOG_ALERT;
 
-    peer->backoff = NGX_PATIENT_GUARD_PEER_BACKOFF_MIN;
-
     ngx_patient_guard_pipeline_init(&peer->pipeline, cycle->pool);
 
-    ngx_patient_guard_peer_init_event(peer, &peer->flush,
-                                      ngx_patient_guard_peer_flush_handler);
-    ngx_patient_guard_peer_init_event(peer, &peer->timer,
-                                      ngx_patient_guard_peer_timer_handler);
-    ngx_patient_guard_peer_init_event(peer, &peer->reconnect,
-                                   ngx_patient_guard_peer_reconnect_handler);
+    peer->flush.handler = ngx_patient_guard_peer_flush_handler;
+    peer->flush.data = peer;
+    peer->flush.log = &peer->log;
+
+    peer->timer.handler = ngx_patient_guard_peer_timer_handler;
+    peer->timer.data = peer;
+    peer->timer.log = &peer->log;
+
+    peer->reconnect.handler = ngx_patient_guard_peer_reconnect_handler;
+    peer->reconnect.data = peer;
+    peer->reconnect.log = &peer->log;
 
     /* a worker that is told to go does not stay to try again */
 
@@ -117,16 +109,6 @@ ngx_patient_guard_peer_destroy(ngx_patient_guard_peer_t *peer)
         ngx_free(peer->pipeline.start);
         peer->pipeline.start = NULL;
     }
-}
-
-
-static void
-ngx_patient_guard_peer_init_event(ngx_patient_guard_peer_t *peer,
-    ngx_event_t *ev, ngx_event_handler_pt handler)
-{
-    ev->handler = handler;
-    ev->data = peer;
-    ev->log = &peer->log;
 }
 
 
@@ -185,41 +167,19 @@ ngx_patient_guard_peer_deadline(ngx_patient_guard_peer_t *peer)
 static ngx_int_t
 ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
 {
-    ngx_int_t               rc;
-    ngx_err_t               err;
-    ngx_addr_t             *addr;
-    ngx_connection_t       *c;
-    ngx_peer_connection_t   pc;
+    ngx_int_t          rc;
+    ngx_err_t          err;
+    ngx_connection_t  *c;
 
-    addr = &peer->conf->addrs[peer->address];
+    rc = ngx_patient_guard_socket_connect(&peer->conf->addrs[peer->address],
+                                          &peer->quiet, &c, &err);
 
-    ngx_memzero(&pc, sizeof(ngx_peer_connection_t));
-
-    pc.sockaddr = addr->sockaddr;
-    pc.socklen = addr->socklen;
-    pc.name = &addr->name;
-    pc.get = ngx_event_get_peer;
-    pc.log = &peer->quiet;
-    pc.log_error = NGX_ERROR_ERR;
-
-    ngx_set_errno(0);
-
-    rc = ngx_event_connect_peer(&pc);
-
-    err = ngx_errno;
-
-    if (rc != NGX_OK && rc != NGX_AGAIN) {
-        peer->connection = NULL;
+    if (rc == NGX_ERROR) {
         ngx_patient_guard_peer_fail(peer, err, "connect() failed");
         return NGX_ERROR;
     }
 
-    c = pc.connection;
-
     c->data = peer;
-    c->log = &peer->quiet;
-    c->read->log = c->log;
-    c->write->log = c->log;
     c->read->handler = ngx_patient_guard_peer_read_handler;
     c->write->handler = ngx_patient_guard_peer_write_handler;
 
@@ -227,7 +187,7 @@ ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
     peer->state = NGX_PATIENT_GUARD_PEER_CONNECTING;
     peer->generation++;
     peer->greeted = 0;
-    peer->said = 0;
+    peer->said = peer->conf->greeting.hello.data;
     peer->deadline = ngx_current_msec + peer->conf->timeout;
 
     peer->resp = ngx_patient_guard_resp_create();
@@ -250,57 +210,27 @@ ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
 }
 
 
-/* NGX_OK also if the socket takes no more for now */
-
-static ngx_int_t
+static void
 ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
 {
-    ssize_t                        n;
-    ngx_str_t                     *hello;
-    ngx_connection_t              *c;
-    ngx_patient_guard_pipeline_t  *p;
+    u_char     **pos, *last;
+    ngx_str_t   *hello;
 
-    c = peer->connection;
-    p = &peer->pipeline;
-    hello = &peer->conf->hello;
+    hello = &peer->conf->greeting.hello;
 
     if (peer->state == NGX_PATIENT_GUARD_PEER_GREETING) {
+        pos = &peer->said;
+        last = hello->data + hello->len;
 
-        while (peer->said < hello->len) {
-
-            n = c->send(c, hello->data + peer->said,
-                        hello->len - peer->said);
-
-            if (n == NGX_AGAIN) {
-                break;
-            }
-
-            if (n == NGX_ERROR) {
-                return NGX_ERROR;
-            }
-
-            peer->said += n;
-        }
-
-        return ngx_handle_write_event(c->write, 0);
+    } else {
+        pos = &peer->pipeline.pos;
+        last = peer->pipeline.last;
     }
 
-    while (p->pos < p->last) {
-
-        n = c->send(c, p->pos, p->last - p->pos);
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        p->pos += n;
+    if (ngx_patient_guard_socket_send(peer->connection, pos, last) != NGX_OK)
+    {
+        ngx_patient_guard_peer_fail(peer, ngx_socket_errno, "send() failed");
     }
-
-    return ngx_handle_write_event(c->write, 0);
 }
 
 
@@ -309,12 +239,8 @@ ngx_patient_guard_peer_flush_handler(ngx_event_t *ev)
 {
     ngx_patient_guard_peer_t  *peer = ev->data;
 
-    if (peer->state != NGX_PATIENT_GUARD_PEER_READY) {
-        return;
-    }
-
-    if (ngx_patient_guard_peer_flush(peer) != NGX_OK) {
-        ngx_patient_guard_peer_fail(peer, ngx_socket_errno, "send() failed");
+    if (peer->state == NGX_PATIENT_GUARD_PEER_READY) {
+        ngx_patient_guard_peer_flush(peer);
     }
 }
 
@@ -322,7 +248,7 @@ ngx_patient_guard_peer_flush_handler(ngx_event_t *ev)
 static void
 ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
 {
-    ngx_int_t                  err;
+    ngx_err_t                  err;
     ngx_connection_t          *c;
     ngx_patient_guard_peer_t  *peer;
 
@@ -331,7 +257,7 @@ ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
 
     if (peer->state == NGX_PATIENT_GUARD_PEER_CONNECTING) {
 
-        err = ngx_patient_guard_peer_test_connect(c);
+        err = ngx_patient_guard_socket_connected(c);
 
         if (err) {
             ngx_patient_guard_peer_fail(peer, err, "connect() failed");
@@ -341,26 +267,7 @@ ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
         peer->state = NGX_PATIENT_GUARD_PEER_GREETING;
     }
 
-    if (ngx_patient_guard_peer_flush(peer) != NGX_OK) {
-        ngx_patient_guard_peer_fail(peer, ngx_socket_errno, "send() failed");
-    }
-}
-
-
-static ngx_int_t
-ngx_patient_guard_peer_test_connect(ngx_connection_t *c)
-{
-    int        err;
-    socklen_t  len;
-
-    err = 0;
-    len = sizeof(int);
-
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
-        err = ngx_socket_errno;
-    }
-
-    return err;
+    ngx_patient_guard_peer_flush(peer);
 }
 
 
@@ -514,20 +421,19 @@ static ngx_int_t
 ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
     ngx_patient_guard_reply_t *reply)
 {
-    ngx_patient_guard_greeting_t  *step;
+    ngx_patient_guard_greeting_t  *greeting;
+
+    greeting = &peer->conf->greeting;
 
     if (peer->state != NGX_PATIENT_GUARD_PEER_GREETING
-        || peer->said != peer->conf->hello.len)
+        || peer->said != greeting->hello.data + greeting->hello.len)
     {
         ngx_patient_guard_peer_fail(peer, 0, "spoke before it was asked");
         return NGX_ERROR;
     }
 
-    step = &peer->conf->greeting[peer->greeted];
-
-    if (reply->type == NGX_PATIENT_GUARD_REPLY_ERROR
-        || reply->text.len != step->expect.len
-        || ngx_memcmp(reply->text.data, step->expect.data, step->expect.len))
+    if (ngx_patient_guard_greeting_accept(greeting, peer->greeted, reply)
+        != NGX_OK)
     {
         peer->refused = ngx_patient_guard_resp_refused(reply);
 
@@ -537,12 +443,12 @@ ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
         return NGX_ERROR;
     }
 
-    if (++peer->greeted < peer->conf->ngreeting) {
+    if (++peer->greeted < greeting->nsteps) {
         return NGX_OK;
     }
 
     peer->state = NGX_PATIENT_GUARD_PEER_READY;
-    peer->backoff = NGX_PATIENT_GUARD_PEER_BACKOFF_MIN;
+    peer->backoff = 0;
 
     if (peer->away) {
         peer->away = 0;
@@ -667,20 +573,8 @@ ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
 
     peer->address = (peer->address + 1) % peer->conf->naddrs;
 
-    if (peer->refused) {
-
-        /* a wrong password does not get right by trying again soon */
-
-        delay = NGX_PATIENT_GUARD_PEER_BACKOFF_MAX
-                + ngx_random() % (NGX_PATIENT_GUARD_PEER_BACKOFF_MAX / 2);
-        peer->refused = 0;
-
-    } else {
-        delay = peer->backoff / 2 + ngx_random() % (peer->backoff / 2);
-
-        peer->backoff = ngx_min(peer->backoff * 2,
-                                NGX_PATIENT_GUARD_PEER_BACKOFF_MAX);
-    }
+    delay = ngx_patient_guard_backoff_next(&peer->backoff, peer->refused);
+    peer->refused = 0;
 
     if (!peer->reconnect.timer_set) {
         ngx_add_timer(&peer->reconnect, delay);

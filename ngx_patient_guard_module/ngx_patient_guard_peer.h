@@ -20,22 +20,12 @@
 
 
 #include "ngx_patient_guard.h"
+#include "ngx_patient_guard_greeting.h"
 #include "ngx_patient_guard_pipeline.h"
 #include "ngx_patient_guard_resp.h"
 
-#include <ngx_event.h>
-#include <ngx_event_connect.h>
-
 
 typedef struct ngx_patient_guard_peer_s  ngx_patient_guard_peer_t;
-
-
-/* a step of the greeting: what is sent, and what must come back */
-
-typedef struct {
-    ngx_str_t                    command;
-    ngx_str_t                    expect;
-} ngx_patient_guard_greeting_t;
 
 
 /*
@@ -58,9 +48,7 @@ typedef struct {
     ngx_addr_t                    *addrs;
     ngx_uint_t                     naddrs;
     ngx_msec_t                     timeout;
-    ngx_patient_guard_greeting_t  *greeting;
-    ngx_uint_t                     ngreeting;
-    ngx_str_t                      hello;      /* all its commands */
+    ngx_patient_guard_greeting_t   greeting;
     const char                    *outage;     /* for the log */
     ngx_patient_guard_peer_pt      handler;
 } ngx_patient_guard_peer_conf_t;

@@ -11,6 +11,7 @@
 
 
 #include "ngx_patient_guard.h"
+#include "ngx_patient_guard_call.h"
 #include "ngx_patient_guard_store.h"
 #include "ngx_patient_guard_shm.h"
 #include "ngx_patient_guard_peer.h"
@@ -33,7 +34,7 @@ typedef struct {
     ngx_uint_t                      db;
     ngx_patient_guard_outage_e      outage;
     ngx_patient_guard_shm_t        *shm;
-    u_char                          sha[40];
+    u_char                          digest[NGX_PATIENT_GUARD_CALL_DIGEST];
 } ngx_patient_guard_redis_conf_t;
 
 

@@ -84,7 +84,7 @@ END {
 
     for (r = 1; r <= 2; r++)
         if (fact[r, "cut"])
-            printf "(with the guard %s the lists were cut after %.0f seconds)\n",
+            printf "(guard %s: ended after %.0f seconds, lists unfinished)\n",
                    r == 1 ? "off" : "on", fact[r, "seconds"]
 
     for (i = 1; i <= accounts; i++)

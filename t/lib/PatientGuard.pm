@@ -97,6 +97,29 @@ main::master_on();
 main::workers(1);
 main::worker_connections(1024);
 
+# Test::Nginx tries for 30 seconds to start with a configuration that is
+# wrong, and then stops all suites: end this one at once
+{
+    no warnings 'redefine';
+
+    my $write = \&Test::Nginx::Util::write_config_file;
+
+    *Test::Nginx::Util::write_config_file = sub ($$$) {
+        my ($block) = @_;
+
+        $write->(@_);
+        return if defined $block->must_die || defined $block->reload_fails
+            || $ENV{TEST_NGINX_USE_HUP} && $blocks > 1 || $ENV{PG_SLOW};
+
+        my $root = main::server_root();
+        my $command = "$ENV{TEST_NGINX_BINARY} -t -q -p $root/"
+            . " -e $root/logs/error.log -c $root/conf/nginx.conf";
+        my $said = `$command 2>&1`;
+        die $block->name . ": $said" if $?;
+        unlink "$root/logs/error.log", "$root/logs/access.log";
+    };
+}
+
 
 sub store { $ENV{PG_STORE} }
 

@@ -8,8 +8,11 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_sha1.h>
 
 #include <inttypes.h>
+#include <openssl/sha.h>
 
 
 #define weak  __attribute__((weak))
@@ -120,36 +123,44 @@ ngx_calloc(size_t size, ngx_log_t *log)
 }
 
 
-/* what a pool gives lives until the program ends */
+/* what a pool gives lives until ngx_stub_free(), or the program, ends it */
+
+void ngx_stub_free(void);
 
 static void  **given;
-static size_t  ngiven;
+static size_t  ngiven, room;
 
 
-__attribute__((destructor)) static void
-take_back(void)
+__attribute__((destructor)) void
+ngx_stub_free(void)
 {
     while (ngiven) {
         free(given[--ngiven]);
     }
 
     free(given);
+
+    given = NULL;
+    room = 0;
 }
 
 
 weak void *
 ngx_pnalloc(ngx_pool_t *pool, size_t size)
 {
-    void  *p, **more;
+    void  *p;
+
+    if (ngiven == room) {
+        room = room ? 2 * room : 64;
+        given = realloc(given, room * sizeof(void *));
+    }
 
     p = malloc(size);
-    more = realloc(given, (ngiven + 1) * sizeof(void *));
 
-    if (p == NULL || more == NULL) {
+    if (p == NULL || given == NULL) {
         abort();
     }
 
-    given = more;
     given[ngiven++] = p;
 
     return p;
@@ -319,3 +330,117 @@ ngx_slprintf(u_char *buf, u_char *last, const char *fmt, ...)
 
     return p;
 }
+
+
+weak void
+ngx_explicit_memzero(void *buf, size_t n)
+{
+    ngx_memzero(buf, n);
+}
+
+
+weak u_char *
+ngx_hex_dump(u_char *dst, u_char *src, size_t len)
+{
+    while (len--) {
+        dst = ngx_sprintf(dst, "%02xd", *src++);
+    }
+
+    return dst;
+}
+
+
+/* of what one ngx_sha1_update() is given */
+
+weak void
+ngx_sha1_init(ngx_sha1_t *ctx)
+{
+    ctx->bytes = 0;
+}
+
+
+weak void
+ngx_sha1_update(ngx_sha1_t *ctx, const void *data, size_t size)
+{
+    if (ctx->bytes) {
+        abort();
+    }
+
+    ctx->bytes = size;
+    SHA1(data, size, ctx->buffer);
+}
+
+
+weak void
+ngx_sha1_final(u_char result[20], ngx_sha1_t *ctx)
+{
+    ngx_memcpy(result, ctx->buffer, 20);
+}
+
+
+static const char  base64url[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+
+weak void
+ngx_encode_base64url(ngx_str_t *dst, ngx_str_t *src)
+{
+    size_t    i, bits;
+    uint32_t  held;
+
+    dst->len = 0;
+    held = 0;
+    bits = 0;
+
+    for (i = 0; i < src->len; i++) {
+        held = held << 8 | src->data[i];
+
+        for (bits += 8; bits >= 6; bits -= 6) {
+            dst->data[dst->len++] = base64url[held >> (bits - 6) & 63];
+        }
+    }
+
+    if (bits) {
+        dst->data[dst->len++] = base64url[held << (6 - bits) & 63];
+    }
+}
+
+
+/* as lenient as nginx' own: ends at a "=", ignores the last few bits */
+
+weak ngx_int_t
+ngx_decode_base64url(ngx_str_t *dst, ngx_str_t *src)
+{
+    size_t       i, bits;
+    uint32_t     held;
+    const char  *digit;
+
+    dst->len = 0;
+    held = 0;
+    bits = 0;
+
+    for (i = 0; i < src->len && src->data[i] != '='; i++) {
+        digit = strchr(base64url, src->data[i]);
+
+        if (digit == NULL || *digit == '\0') {
+            return NGX_ERROR;
+        }
+
+        held = held << 6 | (digit - base64url);
+        bits += 6;
+
+        if (bits >= 8) {
+            bits -= 8;
+            dst->data[dst->len++] = (u_char) (held >> bits);
+        }
+    }
+
+    return i % 4 == 1 ? NGX_ERROR : NGX_OK;
+}
+
+
+ngx_queue_t  ngx_posted_events = { &ngx_posted_events, &ngx_posted_events };
+ngx_uint_t   ngx_pagesize = 4096;
+
+static ngx_time_t      now;
+volatile ngx_time_t   *ngx_cached_time = &now;

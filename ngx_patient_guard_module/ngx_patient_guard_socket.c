@@ -1,0 +1,76 @@
+
+#include "ngx_patient_guard_socket.h"
+
+#include <ngx_event_connect.h>
+
+
+ngx_int_t
+ngx_patient_guard_socket_connect(ngx_addr_t *addr, ngx_log_t *log,
+    ngx_connection_t **c, ngx_err_t *err)
+{
+    ngx_int_t              rc;
+    ngx_peer_connection_t  pc;
+
+    ngx_memzero(&pc, sizeof(ngx_peer_connection_t));
+
+    pc.sockaddr = addr->sockaddr;
+    pc.socklen = addr->socklen;
+    pc.name = &addr->name;
+    pc.get = ngx_event_get_peer;
+    pc.log = log;
+    pc.log_error = NGX_ERROR_ERR;
+
+    ngx_set_errno(0);
+
+    rc = ngx_event_connect_peer(&pc);
+
+    *err = ngx_errno;
+
+    if (rc == NGX_OK || rc == NGX_AGAIN) {
+        *c = pc.connection;
+        return rc;
+    }
+
+    return NGX_ERROR;
+}
+
+
+ngx_err_t
+ngx_patient_guard_socket_connected(ngx_connection_t *c)
+{
+    int        err;
+    socklen_t  len;
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    return err;
+}
+
+
+ngx_int_t
+ngx_patient_guard_socket_send(ngx_connection_t *c, u_char **pos, u_char *last)
+{
+    ssize_t  n;
+
+    while (*pos < last) {
+
+        n = c->send(c, *pos, last - *pos);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        *pos += n;
+    }
+
+    return ngx_handle_write_event(c->write, 0);
+}
