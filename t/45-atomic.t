@@ -8,14 +8,27 @@ use IO::Select;
 use List::Util qw(uniq);
 
 workers(2);
+log_level('info');          # 40,000 requests, told in detail, take minutes
 
-# connections kept alive, opened before anything is asked on them
+# connections kept alive, half of them at each worker: it accepts what comes
+# while the other one is stopped
 
-our $clients = 200;
 our @sockets;
 
 sub connected {
-    @sockets = map { PatientGuard::client() } 1 .. $clients;
+    my ($one, $other) = workers_of(nginx_pid());
+    @sockets = ();
+
+    for my $stopped ($one, $other) {
+        stop($stopped);
+        for (1 .. 100) {
+            push @sockets, my $socket = PatientGuard::client();
+            syswrite $socket,
+                "GET /started HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            one_answer($socket);
+        }
+        kill 'CONT', $stopped;
+    }
 }
 
 # One request on each connection, all written while the workers are stopped:
@@ -25,7 +38,7 @@ sub at_once {
     my ($uri, $account) = @_;
 
     my @workers = workers_of(nginx_pid());
-    kill 'STOP', @workers;
+    stop(@workers);
 
     for my $i (0 .. $#sockets) {
         syswrite $sockets[$i], 'GET ' . $uri->($i) . " HTTP/1.1\r\n"
@@ -35,6 +48,17 @@ sub at_once {
     kill 'CONT', @workers;
 
     return map { one_answer($_) } @sockets;
+}
+
+# it has stopped when the kernel says so, not when the signal is on its way
+
+sub stop {
+    kill 'STOP', @_;
+
+    for my $pid (@_) {
+        wait_for(sub { PatientGuard::slurp("/proc/$pid/stat") =~ /\) T/ })
+            or die "$pid does not stop\n";
+    }
 }
 
 sub workers_of {
@@ -78,7 +102,7 @@ sub fifty_times {
     is(scalar uniq(@workers), 2, 'both workers took part');
 }
 
-sub tell {
+sub summary {
     my (@answers) = @_;
 
     my %by;
@@ -107,7 +131,7 @@ fifty_times(sub {
     my ($account) = @_;
     get('/?patient=1,2,3,4,5,6,7,8,9', 'X-Account' => $account);
     my @answers = at_once(sub { "/?patient=1" }, $account);
-    my $told = tell(@answers);
+    my $told = summary(@answers);
     return ($told eq '1 x 200, 199 x 403' ? '' : $told, @answers);
 });
 
@@ -130,7 +154,7 @@ fifty_times(sub {
     my ($account) = @_;
     get('/?patient=1,2,3,4,5,6,7,8,9', 'X-Account' => $account);
     my @answers = at_once(sub { "/?patient=new-$_[0]" }, $account);
-    my $told = tell(@answers);
+    my $told = summary(@answers);
     return ($told eq '1 x 200, 199 x 403' ? '' : $told, @answers);
 });
 
@@ -156,7 +180,7 @@ fifty_times(sub {
 
     # 7 are left: two requests of 3 fit, and 1 is left
     my @answers = at_once(sub { "/?patient=a$_[0],b$_[0],c$_[0]" }, $account);
-    my $told = tell(@answers);
+    my $told = summary(@answers);
     $told .= ' then ' . join ' ', map {
         get("/?patient=$_", 'X-Account' => $account)->{status} }
         'x,y', 'x', 'y', '1,2,3';
@@ -183,7 +207,7 @@ fifty_times(sub {
     my ($account) = @_;
     get('/?patient=1,2,3,4,5,6,7,8,9', 'X-Account' => $account);
     my @answers = at_once(sub { "/?patient=10" }, $account);
-    my $told = tell(@answers);
+    my $told = summary(@answers);
     my @counts = List::Util::uniq(map { $_->[1] } @answers);
     $told .= ", counted @counts, then "
         . get("/?patient=11", 'X-Account' => $account)->{status};

@@ -8,7 +8,6 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_event.h>
 #include <ngx_sha1.h>
 
 #include <inttypes.h>
@@ -439,8 +438,4 @@ ngx_decode_base64url(ngx_str_t *dst, ngx_str_t *src)
 }
 
 
-ngx_queue_t  ngx_posted_events = { &ngx_posted_events, &ngx_posted_events };
-ngx_uint_t   ngx_pagesize = 4096;
-
-static ngx_time_t      now;
-volatile ngx_time_t   *ngx_cached_time = &now;
+ngx_uint_t  ngx_pagesize = 4096;

@@ -1,8 +1,7 @@
 
 /*
- * The Redis store as it is, but over a blocking unix socket: in place of the
- * room "peer" there is the little that follows.  Lookups are queued by
- * redis_count() and answered by redis_answer(), which returns when all are.
+ * A Redis at PG_REDIS_SOCKET, asked by the room "call" over a blocking
+ * socket: redis_ask() queues lookups, redis_answer() has all of them answered.
  */
 
 
@@ -10,81 +9,34 @@
 #define _REDIS_H_INCLUDED_
 
 
-#include "ngx_patient_guard_redis.h"
-#include "ngx_patient_guard_pipeline.h"
+#include "ngx_patient_guard_call.h"
+#include "ngx_patient_guard_resp.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
 
 
-struct ngx_patient_guard_peer_s {
-    ngx_patient_guard_peer_conf_t  *conf;
-    void                           *owner;
-    int                             fd;
-    ngx_patient_guard_pipeline_t    pipeline;
-    ngx_patient_guard_resp_t       *resp;
-};
+#define REDIS_CALLS   128                /* in one batch */
+#define REDIS_BUFFER  (1024 * 1024)
 
 
-static ngx_patient_guard_peer_t        peer;
-static ngx_patient_guard_redis_conf_t  redis_conf;
-static ngx_patient_guard_store_t      *redis;
+typedef struct {
+    ngx_patient_guard_lookup_t  *lookup;
+    ngx_patient_guard_tally_t   *tally;
+    uint64_t                     nonce;
+} redis_call_t;
 
 
-/* the room "peer" */
+static int                        redis_fd;
+static ngx_str_t                  redis_keys;
+static uint64_t                   redis_nonce;
+static u_char                     redis_digest[NGX_PATIENT_GUARD_CALL_DIGEST];
+static u_char                     redis_buffer[REDIS_BUFFER];
+static u_char                    *redis_last = redis_buffer;
+static redis_call_t               redis_calls[REDIS_CALLS];
+static int                        redis_ncalls;
+static ngx_patient_guard_resp_t  *redis_resp;
 
-ngx_patient_guard_peer_t *
-ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
-    void *owner, ngx_cycle_t *cycle)
-{
-    peer.conf = conf;
-    peer.owner = owner;
-
-    return &peer;
-}
-
-
-ngx_int_t
-ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer, size_t size,
-    u_char **p)
-{
-    ngx_int_t  rc;
-
-    rc = ngx_patient_guard_pipeline_room(&peer->pipeline, size);
-    *p = peer->pipeline.last;
-
-    return rc;
-}
-
-
-ngx_patient_guard_slot_t *
-ngx_patient_guard_peer_sent(ngx_patient_guard_peer_t *peer, u_char *end,
-    ngx_msec_t deadline, void *data)
-{
-    if (end > peer->pipeline.end) {
-        abort();
-    }
-
-    return ngx_patient_guard_pipeline_push(&peer->pipeline, end, deadline,
-                                           data);
-}
-
-
-ngx_uint_t
-ngx_patient_guard_peer_generation(ngx_patient_guard_peer_t *peer)
-{
-    return 1;
-}
-
-
-ngx_msec_t
-ngx_patient_guard_peer_deadline(ngx_patient_guard_peer_t *peer)
-{
-    return 0;
-}
-
-
-/* what the test calls */
 
 static inline void
 redis_bail_out(const char *what)
@@ -94,16 +46,15 @@ redis_bail_out(const char *what)
 }
 
 
-/* 0 if PG_REDIS_SOCKET names no server to test with */
+/* 0 if there is none to test with */
 
 static inline int
-redis_open(ngx_patient_guard_shm_t *floor)
+redis_open(void)
 {
-    ngx_log_t           *log;
-    ngx_pool_t          *pool;
-    ngx_cycle_t         *cycle;
     const char          *path;
     struct sockaddr_un   addr;
+
+    static u_char        keys[64];
 
     path = getenv("PG_REDIS_SOCKET");
 
@@ -112,103 +63,78 @@ redis_open(ngx_patient_guard_shm_t *floor)
         return 0;
     }
 
-    log = ngx_pcalloc(NULL, sizeof(ngx_log_t));
-    pool = ngx_pcalloc(NULL, sizeof(ngx_pool_t));
-    cycle = ngx_pcalloc(NULL, sizeof(ngx_cycle_t));
-
     memset(&addr, 0, sizeof(addr));
     addr.sun_family = AF_UNIX;
     strncpy(addr.sun_path, path, sizeof(addr.sun_path) - 1);
 
-    peer.fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    peer.resp = ngx_patient_guard_resp_create();
-    ngx_patient_guard_pipeline_init(&peer.pipeline, pool);
+    redis_fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    if (connect(peer.fd, (struct sockaddr *) &addr, sizeof(addr)) != 0) {
+    if (connect(redis_fd, (struct sockaddr *) &addr, sizeof(addr)) != 0) {
         redis_bail_out("cannot connect");
     }
 
-    redis_conf.keys.data = ngx_pnalloc(NULL, 64);
-    redis_conf.keys.len = ngx_sprintf(redis_conf.keys.data, "unit:%d:",
-                                      (int) getpid())
-                          - redis_conf.keys.data;
+    redis_resp = ngx_patient_guard_resp_create();
+    ngx_patient_guard_call_digest(redis_digest);
 
-    ngx_str_set(&redis_conf.peer.name, "the test's");
-    redis_conf.outage = NGX_PATIENT_GUARD_OUTAGE_DENY;
-    redis_conf.shm = floor;
-
-    cycle->log = log;
-
-    if (ngx_patient_guard_redis_conf_init(&redis_conf, NULL) != NGX_OK) {
-        redis_bail_out("no configuration");
-    }
-
-    redis = ngx_patient_guard_redis_create(&redis_conf, cycle);
+    redis_keys.data = keys;
+    redis_keys.len = sprintf((char *) keys, "unit:%d:", (int) getpid());
 
     return 1;
 }
 
 
 static inline void
-redis_done(ngx_patient_guard_op_t *op)
+redis_close(void)
 {
-    op->done = NULL;
+    close(redis_fd);
+    ngx_patient_guard_resp_destroy(redis_resp);
 }
 
 
-/* the op is answered when redis_answer() returns */
+/* both must stay until it is answered; the first ever teaches the script */
 
 static inline void
-redis_count(ngx_patient_guard_op_t *op, ngx_patient_guard_lookup_t *lookup)
+redis_ask(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
 {
-    memset(op, 0, sizeof(ngx_patient_guard_op_t));
+    size_t         size;
+    u_char        *end;
+    redis_call_t  *call;
 
-    op->lookup = *lookup;
-    op->done = redis_done;
+    size = ngx_patient_guard_call_size(&redis_keys, lookup);
 
-    if (redis->count(redis, op) != NGX_AGAIN) {
-        redis_bail_out("a lookup was not taken");
-    }
-}
-
-
-static inline void
-redis_replies(void)
-{
-    u_char                      buf[65536];
-    ssize_t                     n;
-    ngx_int_t                   rc;
-    ngx_patient_guard_slot_t   *slot;
-    ngx_patient_guard_reply_t   reply;
-
-    n = read(peer.fd, buf, sizeof(buf));
-
-    if (n <= 0
-        || ngx_patient_guard_resp_feed(peer.resp, buf, (size_t) n) != NGX_OK)
+    if (redis_ncalls == REDIS_CALLS
+        || size > (size_t) (redis_buffer + REDIS_BUFFER - redis_last))
     {
-        redis_bail_out("cannot read");
+        redis_bail_out("too many lookups at once");
     }
 
-    for ( ;; ) {
-        rc = ngx_patient_guard_resp_next(peer.resp, &reply);
+    call = &redis_calls[redis_ncalls++];
+    call->lookup = lookup;
+    call->tally = tally;
+    call->nonce = ++redis_nonce;
 
-        if (rc == NGX_AGAIN) {
-            return;
-        }
+    end = ngx_patient_guard_call_write(redis_last, &redis_keys, lookup,
+                                       call->nonce,
+                                       call->nonce > 1 ? redis_digest : NULL);
 
-        if (rc == NGX_OK
-            && reply.type == NGX_PATIENT_GUARD_REPLY_ERROR)
-        {
-            printf("# redis: %.*s\n", (int) reply.text.len, reply.text.data);
-        }
+    if (end > redis_last + size) {
+        redis_bail_out("a command is longer than its size");
+    }
 
-        slot = ngx_patient_guard_pipeline_shift(&peer.pipeline);
+    redis_last = end;
+}
 
-        if (rc != NGX_OK || slot == NULL
-            || peer.conf->handler(peer.owner, slot->data, &reply) != NGX_OK)
-        {
-            redis_bail_out("a reply that is none");
-        }
+
+static inline void
+redis_reply(redis_call_t *call, ngx_patient_guard_reply_t *reply)
+{
+    if (reply->type != NGX_PATIENT_GUARD_REPLY_STRING
+        || ngx_patient_guard_call_tally(&reply->text, call->nonce,
+                                        call->lookup, call->tally) != NGX_OK)
+    {
+        printf("# \"%.*s\"\n", (int) reply->text.len, reply->text.data);
+        redis_bail_out("no tally");
     }
 }
 
@@ -216,44 +142,39 @@ redis_replies(void)
 static inline void
 redis_answer(void)
 {
-    ssize_t                        n;
-    ngx_event_t                   *ev;
-    ngx_queue_t                   *q;
-    ngx_patient_guard_pipeline_t  *pipeline;
+    int                         answered;
+    u_char                      buf[65536], *p;
+    ssize_t                     n;
+    ngx_int_t                   rc;
+    ngx_patient_guard_reply_t   reply;
 
-    pipeline = &peer.pipeline;
+    for (p = redis_buffer; p < redis_last; p += n) {
+        n = write(redis_fd, p, redis_last - p);
 
-    while (!ngx_queue_empty(&pipeline->waiting)) {
+        if (n <= 0) {
+            redis_bail_out("cannot write");
+        }
+    }
 
-        while (pipeline->pos != pipeline->last) {
-            n = write(peer.fd, pipeline->pos, pipeline->last - pipeline->pos);
+    for (answered = 0; answered < redis_ncalls; /* void */ ) {
+        rc = ngx_patient_guard_resp_next(redis_resp, &reply);
 
-            if (n <= 0) {
-                redis_bail_out("cannot write");
-            }
-
-            pipeline->pos += n;
+        if (rc == NGX_OK) {
+            redis_reply(&redis_calls[answered++], &reply);
+            continue;
         }
 
-        redis_replies();
+        n = (rc == NGX_AGAIN) ? read(redis_fd, buf, sizeof(buf)) : 0;
+
+        if (n <= 0
+            || ngx_patient_guard_resp_feed(redis_resp, buf, n) != NGX_OK)
+        {
+            redis_bail_out("no reply");
+        }
     }
 
-    while (!ngx_queue_empty(&ngx_posted_events)) {
-        q = ngx_queue_head(&ngx_posted_events);
-        ev = ngx_queue_data(q, ngx_event_t, queue);
-
-        ngx_delete_posted_event(ev);
-        ev->handler(ev);
-    }
-}
-
-
-static inline void
-redis_close(void)
-{
-    close(peer.fd);
-    ngx_patient_guard_resp_destroy(peer.resp);
-    ngx_free(peer.pipeline.start);
+    redis_last = redis_buffer;
+    redis_ncalls = 0;
 }
 
 

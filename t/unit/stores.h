@@ -1,5 +1,5 @@
 
-/* Both stores, and the shared memory that stands beside Redis: "beside". */
+/* The two stores, asked the same. */
 
 
 #ifndef _STORES_H_INCLUDED_
@@ -10,10 +10,7 @@
 #include "redis.h"
 
 
-void ngx_stub_free(void);
-
-
-static ngx_patient_guard_shm_t  *shm, *beside;
+static ngx_patient_guard_shm_t  *shm;
 static int                       with_redis;
 
 
@@ -21,9 +18,7 @@ static inline void
 stores_open(void)
 {
     shm = embedded(1024);
-    beside = embedded(1024);
-
-    with_redis = redis_open(beside);
+    with_redis = redis_open();
 }
 
 
@@ -77,12 +72,8 @@ static inline void
 stores_redis(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    ngx_patient_guard_op_t  op;
-
-    redis_count(&op, lookup);
+    redis_ask(lookup, tally);
     redis_answer();
-
-    *tally = op.tally;
 }
 
 

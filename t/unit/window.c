@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_pipeline ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_redis */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call */
 
 
 #include "ngx_patient_guard_window.h"

@@ -1,0 +1,1430 @@
+# configurations that nginx -t refuses, and what it says of each
+use lib 't/lib';
+use PatientGuard;
+
+# files that hold a secret, one for each way to get it wrong
+sub secret {
+    my ($name, $mode, $text) = @_;
+
+    my $path = "$ENV{PG_TMP}/$name-$ENV{PG_STORE}";
+    open my $file, '>', $path or die "$path: $!\n";
+    print $file $text;
+    close $file;
+    chmod $mode, $path or die "$path: $!\n";
+}
+
+secret('good',    0600, "0123456789abcdef\n");
+secret('others',  0604, "0123456789abcdef\n");
+secret('short',   0600, "0123456789abcde\n");
+secret('crlf',    0600, "0123456789abcde\r\n");
+secret('second',  0600, "0123456789abcdef\nfedcba987654321\n");
+secret('none',    0600, "");
+secret('no-line', 0600, "\n0123456789abcdef\n");
+secret('long',    0600, 'x' x 4097);
+mkdir "$ENV{PG_TMP}/folder-$ENV{PG_STORE}", 0700;
+
+# what is said: the whole message, but for the place in the file
+add_block_preprocessor(sub {
+    my $block = shift;
+
+    $block->set_value('suppress_stderr', '');
+
+    my $said = $block->error_log;
+    chomp $said;
+    $said = quotemeta $said;
+    $block->set_value('error_log',
+        qr{\[emerg\] \d+#\d+: $said(?: in \S+/nginx\.conf:\d+)?$});
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a directive that no policy has
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+acount   $remote_user;
+--- must_die
+--- error_log
+unknown directive "acount" in policy "$PG_POLICY"
+
+
+
+=== TEST 2: a directive of nginx's inside a policy
+--- policy
+account     $remote_user;
+limit       lookups=5/1h deny;
+proxy_pass  http://127.0.0.1;
+--- must_die
+--- error_log
+unknown directive "proxy_pass" in policy "$PG_POLICY"
+
+
+
+=== TEST 3: a block inside a policy
+--- policy
+account  $remote_user;
+limit    lookups=5/1h { deny; }
+--- must_die
+--- error_log
+unexpected "{"
+
+
+
+=== TEST 4: no account
+--- policy
+limit    lookups=5/1h deny;
+--- must_die
+--- error_log
+no "account" in policy "$PG_POLICY"
+
+
+
+=== TEST 5: no limit
+--- policy
+account  $remote_user;
+--- must_die
+--- error_log
+no "limit" in policy "$PG_POLICY"
+
+
+
+=== TEST 6: a policy without a name
+--- http_config
+patient_guard_policy {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+}
+--- must_die
+--- error_log
+invalid number of arguments in "patient_guard_policy" directive
+
+
+
+=== TEST 7: a name with a character that has no place in a key
+--- http_config
+patient_guard_policy phar:macy {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+}
+--- must_die
+--- error_log
+invalid value "phar:macy" of "patient_guard_policy", expected a name of at most 64 letters, digits, "_", "-"
+
+
+
+=== TEST 8: a name of 65 characters
+--- http_config eval
+"patient_guard_policy " . "p" x 65 . " {
+    account  \$remote_user;
+    limit    lookups=5/1h deny;
+}"
+--- must_die
+--- error_log eval
+'invalid value "' . "p" x 65 . '" of "patient_guard_policy", expected a name of at most 64 letters, digits, "_", "-"'
+
+
+
+=== TEST 9: an empty name
+--- http_config
+patient_guard_policy "" {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+}
+--- must_die
+--- error_log
+invalid value "" of "patient_guard_policy", expected another name than "off"
+
+
+
+=== TEST 10: a policy called off could never be used
+--- http_config
+patient_guard_policy off {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+}
+--- must_die
+--- error_log
+invalid value "off" of "patient_guard_policy", expected another name than "off"
+
+
+
+=== TEST 11: a policy is defined twice
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+}
+--- must_die
+--- error_log
+policy "$PG_POLICY" is defined twice
+
+
+
+=== TEST 12: a policy in a server
+--- config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+}
+--- must_die
+--- error_log
+"patient_guard_policy" directive is not allowed here
+
+
+
+=== TEST 13: a policy that does not end
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+    server { listen 127.0.0.1:1;
+--- must_die
+--- error_log
+unexpected "{"
+
+
+
+=== TEST 14: include names one file
+--- policy
+include  one two;
+--- must_die
+--- error_log
+invalid number of arguments in "include" directive
+
+
+
+=== TEST 15: include of no file
+--- policy
+include  $PG_TMP/no-such-policy;
+--- must_die
+--- error_log
+open() "$PG_TMP/no-such-policy" failed (2: No such file or directory)
+
+
+
+=== TEST 16: account twice
+--- policy
+account  $remote_user;
+account  $ssl_client_serial;
+--- must_die
+--- error_log
+"account" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 17: account without an argument
+--- policy
+account;
+--- must_die
+--- error_log
+"account" directive has an invalid number of arguments in policy "$PG_POLICY"
+
+
+
+=== TEST 18: account without a value
+--- policy
+account  trusted fold;
+--- must_die
+--- error_log
+no value in "account" of policy "$PG_POLICY", expected one such as "$portal_account"
+
+
+
+=== TEST 19: an account of an unknown variable
+--- policy
+account  $no_such_variable;
+limit    lookups=5/1h deny;
+--- must_die
+--- error_log
+unknown "no_such_variable" variable
+
+
+
+=== TEST 20: an account that the client gives in a header
+--- policy
+account  $http_x_account;
+--- must_die
+--- error_log
+"account $http_x_account" is what the client says of itself: take the account from what the portal has verified, or add "trusted" if another server in front has
+
+
+
+=== TEST 21: an account that the client gives in the URI
+--- policy
+account  $remote_user ${arg_account};
+--- must_die
+--- error_log
+"account ${arg_account}" is what the client says of itself: take the account from what the portal has verified, or add "trusted" if another server in front has
+
+
+
+=== TEST 22: an account that the client gives in a cookie, in part
+--- policy
+account  portal-$cookie_session fold;
+--- must_die
+--- error_log
+"account portal-$cookie_session" is what the client says of itself: take the account from what the portal has verified, or add "trusted" if another server in front has
+
+
+
+=== TEST 23: account_missing has two values
+--- policy
+account_missing  ignore;
+--- must_die
+--- error_log
+invalid value "ignore" of "account_missing", expected "deny" or "allow"
+
+
+
+=== TEST 24: account_missing twice
+--- policy
+account_missing  allow;
+account_missing  allow;
+--- must_die
+--- error_log
+"account_missing" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 25: a zone that is no size
+--- policy
+zone  many;
+--- must_die
+--- error_log
+invalid value "many" of "zone", expected a size of 32k at least, such as "8m"
+
+
+
+=== TEST 26: a zone of less than 8 pages
+--- policy
+zone  31k;
+--- must_die
+--- error_log
+invalid value "31k" of "zone", expected a size of 32k at least, such as "8m"
+
+
+
+=== TEST 27: zone twice
+--- policy
+zone  1m;
+zone  1m;
+--- must_die
+--- error_log
+"zone" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 28: a zone that one account may outgrow
+--- policy
+account  $remote_user;
+zone     1m;
+limit    patients=20000/1d deny;
+--- must_die
+--- error_log
+zone "patient_guard_$PG_POLICY" is too small: one account may take XXX KB of it under the limits of its policy and it has YYY KB, set "zone" to a larger size
+
+
+
+=== TEST 29: no file for the secret
+--- policy
+secret  $PG_TMP/no-such-key;
+--- must_die
+--- error_log
+"secret" file "$PG_TMP/no-such-key" can't be opened (2: No such file or directory)
+
+
+
+=== TEST 30: a secret that others can read
+--- policy
+secret  $PG_TMP/others-$PG_STORE;
+--- must_die
+--- error_log
+"secret" file "$PG_TMP/others-$PG_STORE" is readable by others, expected a mode such as 0640
+
+
+
+=== TEST 31: a secret of 15 bytes
+--- policy
+secret  $PG_TMP/short-$PG_STORE;
+--- must_die
+--- error_log
+line 1 of "secret" file "$PG_TMP/short-$PG_STORE" has 15 bytes, expected 16 at least
+
+
+
+=== TEST 32: the end of a line is no part of a secret
+--- policy
+secret  $PG_TMP/crlf-$PG_STORE;
+--- must_die
+--- error_log
+line 1 of "secret" file "$PG_TMP/crlf-$PG_STORE" has 15 bytes, expected 16 at least
+
+
+
+=== TEST 33: a previous secret of 15 bytes
+--- policy
+secret  $PG_TMP/second-$PG_STORE;
+--- must_die
+--- error_log
+line 2 of "secret" file "$PG_TMP/second-$PG_STORE" has 15 bytes, expected 16 at least
+
+
+
+=== TEST 34: a secret whose first line is empty
+--- policy
+secret  $PG_TMP/no-line-$PG_STORE;
+--- must_die
+--- error_log
+line 1 of "secret" file "$PG_TMP/no-line-$PG_STORE" has 0 bytes, expected 16 at least
+
+
+
+=== TEST 35: an empty file
+--- policy
+secret  $PG_TMP/none-$PG_STORE;
+--- must_die
+--- error_log
+"secret" file "$PG_TMP/none-$PG_STORE" is empty or no file of 4096 bytes at most
+
+
+
+=== TEST 36: a file too long for a secret
+--- policy
+secret  $PG_TMP/long-$PG_STORE;
+--- must_die
+--- error_log
+"secret" file "$PG_TMP/long-$PG_STORE" is empty or no file of 4096 bytes at most
+
+
+
+=== TEST 37: a folder
+--- policy
+secret  $PG_TMP/folder-$PG_STORE;
+--- must_die
+--- error_log
+"secret" file "$PG_TMP/folder-$PG_STORE" is empty or no file of 4096 bytes at most
+
+
+
+=== TEST 38: secret twice
+--- policy
+secret  $PG_KEY;
+secret  $PG_KEY;
+--- must_die
+--- error_log
+"secret" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 39: redis without a secret
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=5/1h deny;
+    redis    127.0.0.1:6379;
+}
+--- must_die
+--- error_log
+"secret" is required with "redis" in policy "$PG_POLICY": all nodes must know an account by the same alias
+
+
+
+=== TEST 40: redis twice
+--- policy
+redis  127.0.0.1:6379;
+redis  127.0.0.1:6379;
+--- must_die
+--- error_log
+"redis" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 41: redis without an address
+--- policy
+redis  db=1;
+--- must_die
+--- error_log
+invalid value "db=1" of "redis", expected an address such as "unix:/run/redis.sock" or "127.0.0.1:6379" first
+
+
+
+=== TEST 42: two addresses
+--- policy
+redis  127.0.0.1:6379 127.0.0.2:6379;
+--- must_die
+--- error_log
+second address "127.0.0.2:6379" of "redis", one server can be given
+
+
+
+=== TEST 43: a port that is none
+--- policy
+redis  127.0.0.1:65536;
+--- must_die
+--- error_log
+invalid port in "redis 127.0.0.1:65536", expected "host:port", "[v6]:port" or "unix:/path"
+
+
+
+=== TEST 44: an IPv6 address that does not end
+--- policy
+redis  [::1:6379;
+--- must_die
+--- error_log
+invalid host in "redis [::1:6379", expected "host:port", "[v6]:port" or "unix:/path"
+
+
+
+=== TEST 45: a host that nobody knows
+--- policy
+redis  redis.invalid:6379;
+--- must_die
+--- error_log
+host not found in "redis redis.invalid:6379", expected "host:port", "[v6]:port" or "unix:/path"
+
+
+
+=== TEST 46: a URL
+--- policy
+redis  127.0.0.1:6379/0;
+--- must_die
+--- error_log
+invalid host in "redis 127.0.0.1:6379/0", expected "host:port", "[v6]:port" or "unix:/path"
+
+
+
+=== TEST 47: a unix socket without a path
+--- policy
+redis  unix:;
+--- must_die
+--- error_log
+no path in the unix domain socket in "redis unix:", expected "host:port", "[v6]:port" or "unix:/path"
+
+
+
+=== TEST 48: a database that is no number
+--- policy
+redis  127.0.0.1:6379 db=first;
+--- must_die
+--- error_log
+invalid value "first" of "db", expected the number of a Redis database
+
+
+
+=== TEST 49: a prefix that would move the keys' hash tag
+--- policy
+redis  127.0.0.1:6379 "prefix={pg}";
+--- must_die
+--- error_log
+invalid value "{pg}" of "prefix", expected at most 64 printable characters but { }
+
+
+
+=== TEST 50: a mode that is not built
+--- policy
+redis  127.0.0.1:6379 mode=sentinel master=pg;
+--- must_die
+--- error_log
+unknown parameter "mode=sentinel" of "redis", expected "mode=standalone", "db=" or "prefix="
+
+
+
+=== TEST 51: redis_auth twice
+--- policy
+redis_auth  password_file=$PG_KEY;
+redis_auth  password_file=$PG_KEY;
+--- must_die
+--- error_log
+"redis_auth" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 52: a password in the configuration
+--- policy
+redis_auth  user=pg password=secret;
+--- must_die
+--- error_log
+unknown parameter "password=secret" of "redis_auth", expected "user=" or "password_file="
+
+
+
+=== TEST 53: a user without a password
+--- policy
+redis_auth  user=pg;
+--- must_die
+--- error_log
+no "password_file=" in "redis_auth"
+
+
+
+=== TEST 54: no file for the password
+--- policy
+redis_auth  password_file=$PG_TMP/no-such-password;
+--- must_die
+--- error_log
+"redis_auth" file "$PG_TMP/no-such-password" can't be opened (2: No such file or directory)
+
+
+
+=== TEST 55: a password that others can read
+--- policy
+redis_auth  password_file=$PG_TMP/others-$PG_STORE;
+--- must_die
+--- error_log
+"redis_auth" file "$PG_TMP/others-$PG_STORE" is readable by others, expected a mode such as 0640
+
+
+
+=== TEST 56: an empty password
+--- policy
+redis_auth  password_file=$PG_TMP/no-line-$PG_STORE;
+--- must_die
+--- error_log
+the first line of "redis_auth" file "$PG_TMP/no-line-$PG_STORE" is empty, expected the password
+
+
+
+=== TEST 57: redis_auth without redis
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account     $remote_user;
+    limit       lookups=5/1h deny;
+    redis_auth  password_file=$PG_KEY;
+}
+--- must_die
+--- error_log
+"redis_auth", "redis_timeout" and "on_outage" want "redis" in policy "$PG_POLICY"
+
+
+
+=== TEST 58: redis_timeout without redis
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account        $remote_user;
+    limit          lookups=5/1h deny;
+    redis_timeout  50ms;
+}
+--- must_die
+--- error_log
+"redis_auth", "redis_timeout" and "on_outage" want "redis" in policy "$PG_POLICY"
+
+
+
+=== TEST 59: on_outage without redis
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account    $remote_user;
+    limit      lookups=5/1h deny;
+    on_outage  deny;
+}
+--- must_die
+--- error_log
+"redis_auth", "redis_timeout" and "on_outage" want "redis" in policy "$PG_POLICY"
+
+
+
+=== TEST 60: no time for Redis
+--- policy
+redis_timeout  0;
+--- must_die
+--- error_log
+invalid value "0" of "redis_timeout", expected a time from 1ms to 60s such as "50ms"
+
+
+
+=== TEST 61: redis_timeout twice
+--- policy
+redis_timeout  50ms;
+redis_timeout  50ms;
+--- must_die
+--- error_log
+"redis_timeout" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 62: on_outage has three values
+--- policy
+on_outage  fail;
+--- must_die
+--- error_log
+invalid value "fail" of "on_outage", expected "local" or "deny" or "allow"
+
+
+
+=== TEST 63: on_outage twice
+--- policy
+on_outage  deny;
+on_outage  local;
+--- must_die
+--- error_log
+"on_outage" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 64: a limit without an action
+--- policy
+limit  lookups=5/1h;
+--- must_die
+--- error_log
+"limit" directive has an invalid number of arguments in policy "$PG_POLICY"
+
+
+
+=== TEST 65: a limit with a name instead of an action
+--- policy
+limit  lookups=5/1h name=night;
+--- must_die
+--- error_log
+limit "lookups=5/1h" wants one action: "log", "throttle", "challenge" or "deny"
+
+
+
+=== TEST 66: two actions
+--- policy
+limit  lookups=5/1h log deny;
+--- must_die
+--- error_log
+limit "lookups=5/1h" wants one action: "log", "throttle", "challenge" or "deny"
+
+
+
+=== TEST 67: an action that there is not
+--- policy
+limit  lookups=5/1h block;
+--- must_die
+--- error_log
+unknown parameter "block" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+
+
+
+=== TEST 68: no count
+--- policy
+limit  lookups deny;
+--- must_die
+--- error_log
+invalid value "lookups" of "limit", expected signal=count/window such as "patients=600/1d"
+
+
+
+=== TEST 69: no window
+--- policy
+limit  lookups=5 deny;
+--- must_die
+--- error_log
+invalid value "lookups=5" of "limit", expected signal=count/window such as "patients=600/1d"
+
+
+
+=== TEST 70: a signal that there is not
+--- policy
+limit  requests=5/1h deny;
+--- must_die
+--- error_log
+unknown signal "requests" in "limit", expected "lookups" or "patients"
+
+
+
+=== TEST 71: a count of none
+--- policy
+limit  lookups=0/1h deny;
+--- must_die
+--- error_log
+invalid value "0" of "limit", expected a count from 1 to 4294967295, or a variable
+
+
+
+=== TEST 72: a count past 32 bits
+--- policy
+limit  lookups=4294967296/1h deny;
+--- must_die
+--- error_log
+invalid value "4294967296" of "limit", expected a count from 1 to 4294967295, or a variable
+
+
+
+=== TEST 73: a count that is no number
+--- policy
+limit  lookups=-5/1h deny;
+--- must_die
+--- error_log
+invalid value "-5" of "limit", expected a count from 1 to 4294967295, or a variable
+
+
+
+=== TEST 74: a count with a unit
+--- policy
+limit  lookups=5k/1h deny;
+--- must_die
+--- error_log
+invalid value "5k" of "limit", expected a count from 1 to 4294967295, or a variable
+
+
+
+=== TEST 75: a window of less than 10 seconds
+--- policy
+limit  lookups=5/9s deny;
+--- must_die
+--- error_log
+invalid value "lookups=5/9s" of "limit", expected a window from "10s" to "90d" behind the /
+
+
+
+=== TEST 76: a window of more than 90 days
+--- policy
+limit  lookups=5/91d deny;
+--- must_die
+--- error_log
+invalid value "lookups=5/91d" of "limit", expected a window from "10s" to "90d" behind the /
+
+
+
+=== TEST 77: a window that is no time
+--- policy
+limit  lookups=5/day deny;
+--- must_die
+--- error_log
+invalid value "lookups=5/day" of "limit", expected a window from "10s" to "90d" behind the /
+
+
+
+=== TEST 78: a count from a variable without a default
+--- policy
+limit  lookups=$remote_port/1h deny;
+--- must_die
+--- error_log
+limit "lookups/1h" takes its count from a variable: "default=" is required
+
+
+
+=== TEST 79: a default of none
+--- policy
+limit  lookups=$remote_port/1h deny default=0;
+--- must_die
+--- error_log
+invalid value "0" of "default", expected a count from 1 to 4294967295
+
+
+
+=== TEST 80: a default that is a variable
+--- policy
+limit  lookups=$remote_port/1h deny default=$remote_port;
+--- must_die
+--- error_log
+invalid value "$remote_port" of "default", expected a count from 1 to 4294967295
+
+
+
+=== TEST 81: a default beside a number
+--- policy
+limit  lookups=5/1h deny default=5;
+--- must_die
+--- error_log
+limit "lookups/1h" has a number for its count: "default=" goes with a variable
+
+
+
+=== TEST 82: a count from an unknown variable
+--- policy
+account  $remote_user;
+limit    lookups=$no_such_variable/1h deny default=5;
+--- must_die
+--- error_log
+unknown "no_such_variable" variable
+
+
+
+=== TEST 83: two names for a limit
+--- policy
+limit  lookups=5/1h deny name=one name=two;
+--- must_die
+--- error_log
+parameter "name=two" of "limit" is given twice
+
+
+
+=== TEST 84: a name that would have to be escaped in JSON
+--- policy
+limit  lookups=5/1h deny name=a"b;
+--- must_die
+--- error_log
+invalid value "a"b" of "name", expected at most 64 letters, digits and any of "_-.:/"
+
+
+
+=== TEST 85: a name of 65 characters
+--- policy eval
+"limit  lookups=5/1h deny name=" . "n" x 65 . ";\n"
+--- must_die
+--- error_log eval
+'invalid value "' . "n" x 65 . '" of "name", expected at most 64 letters, digits and any of "_-.:/"'
+
+
+
+=== TEST 86: an empty name
+--- policy
+limit  lookups=5/1h deny name=;
+--- must_die
+--- error_log
+unknown parameter "name=" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+
+
+
+=== TEST 87: two limits with one name
+--- policy
+limit  lookups=5/1h deny;
+limit  lookups=9/1h log;
+--- must_die
+--- error_log
+two limits of policy "$PG_POLICY" bear the name "lookups/1h", give one of them a "name="
+
+
+
+=== TEST 88: a name that another limit has got without asking
+--- policy
+limit  lookups=5/1h deny;
+limit  patients=9/1d log name=lookups/1h;
+--- must_die
+--- error_log
+two limits of policy "$PG_POLICY" bear the name "lookups/1h", give one of them a "name="
+
+
+
+=== TEST 89: one window in two spellings
+--- policy
+limit  lookups=5/1h deny;
+limit  lookups=9/60m log;
+--- must_die
+--- error_log
+limits "lookups/1h" and "lookups/60m" of policy "$PG_POLICY" would be counted as one, give one of them another "name="
+
+
+
+=== TEST 90: more limits than a policy has room for
+--- policy eval
+join "", map { "limit lookups=5/${_}h deny;\n" } 1 .. 17
+--- must_die
+--- error_log
+too many "limit" directives in policy "$PG_POLICY", at most 16 can be given
+
+
+
+=== TEST 91: throttle_delay of more than a minute
+--- policy
+throttle_delay  61s;
+--- must_die
+--- error_log
+invalid value "61s" of "throttle_delay", expected a time from 1ms to 60s such as "50ms"
+
+
+
+=== TEST 92: throttle_delay twice
+--- policy
+throttle_delay  1s;
+throttle_delay  1s;
+--- must_die
+--- error_log
+"throttle_delay" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 93: a challenge that there is not
+--- policy
+challenge  captcha;
+--- must_die
+--- error_log
+invalid value "captcha" of "challenge", expected "redirect", "step_up", "page" or "status"
+
+
+
+=== TEST 94: a redirect to nowhere
+--- policy
+challenge  redirect;
+--- must_die
+--- error_log
+invalid value "redirect" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 95: a redirect whose state would be part of the fragment
+--- policy
+challenge  redirect https://sso.example/#step-up;
+--- must_die
+--- error_log
+invalid value "https://sso.example/#step-up" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 96: a redirect to what no browser goes to
+--- policy
+challenge  redirect sso.example/step-up;
+--- must_die
+--- error_log
+invalid value "sso.example/step-up" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 97: two redirects in one
+--- policy
+challenge  redirect https://one.example/ https://two.example/;
+--- must_die
+--- error_log
+invalid value "https://two.example/" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 98: step_up with what RFC 9470 has not
+--- policy
+challenge  step_up amr=mfa;
+--- must_die
+--- error_log
+invalid value "amr=mfa" of "challenge step_up", expected "acr=" and "max_age=", once each
+
+
+
+=== TEST 99: step_up with the same twice
+--- policy
+challenge  step_up acr=eidas2 acr=eidas3;
+--- must_die
+--- error_log
+invalid value "acr=eidas3" of "challenge step_up", expected "acr=" and "max_age=", once each
+
+
+
+=== TEST 100: an acr that would end its quotes
+--- policy
+challenge  step_up 'acr=a"b';
+--- must_die
+--- error_log
+invalid value "a"b" of "acr", expected printable ASCII without " and \
+
+
+
+=== TEST 101: a max_age that is no number
+--- policy
+challenge  step_up max_age=5m;
+--- must_die
+--- error_log
+invalid value "5m" of "max_age", expected a number of seconds such as "300"
+
+
+
+=== TEST 102: a page of another server
+--- policy
+challenge  page https://portal.example/prove-it;
+--- must_die
+--- error_log
+invalid value "https://portal.example/prove-it" of "challenge page", expected one URI of this server or a named location, such as "/prove-it.html" or "@prove_it"
+
+
+
+=== TEST 103: no page
+--- policy
+challenge  page;
+--- must_die
+--- error_log
+invalid value "page" of "challenge page", expected one URI of this server or a named location, such as "/prove-it.html" or "@prove_it"
+
+
+
+=== TEST 104: a status that says all is well
+--- policy
+challenge  status 200;
+--- must_die
+--- error_log
+invalid value "200" of "challenge status", expected one status from 400 to 599, not 499
+
+
+
+=== TEST 105: the status that nginx keeps for clients that went away
+--- policy
+challenge  status 499;
+--- must_die
+--- error_log
+invalid value "499" of "challenge status", expected one status from 400 to 599, not 499
+
+
+
+=== TEST 106: no status
+--- policy
+challenge  status;
+--- must_die
+--- error_log
+invalid value "status" of "challenge status", expected one status from 400 to 599, not 499
+
+
+
+=== TEST 107: a challenge with more than it takes
+--- policy
+challenge  step_up acr=eidas2 max_age=300 amr=mfa;
+--- must_die
+--- error_log
+"challenge" directive has an invalid number of arguments in policy "$PG_POLICY"
+
+
+
+=== TEST 108: grants without a window
+--- policy
+challenge_grants  3;
+--- must_die
+--- error_log
+invalid value "3" of "challenge_grants", expected n/window such as "3/1d", with a window from 10s to 90d
+
+
+
+=== TEST 109: no grant at all
+--- policy
+challenge_grants  0/1d;
+--- must_die
+--- error_log
+invalid value "0/1d" of "challenge_grants", expected n/window such as "3/1d", with a window from 10s to 90d
+
+
+
+=== TEST 110: challenge_grants twice
+--- policy
+challenge_grants  3/1d;
+challenge_grants  3/1d;
+--- must_die
+--- error_log
+"challenge_grants" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 111: proof twice
+--- policy
+proof  $remote_port;
+proof  $remote_port;
+--- must_die
+--- error_log
+"proof" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 112: exempt twice
+--- policy
+exempt  $remote_port;
+exempt  $remote_port;
+--- must_die
+--- error_log
+"exempt" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 113: an unknown policy, in a server
+--- config
+patient_guard  $PG_POLICY;
+--- must_die
+--- error_log
+unknown policy "$PG_POLICY" in "patient_guard", expected the name of a "patient_guard_policy" or "off"
+
+
+
+=== TEST 114: an unknown policy, inherited by all servers
+--- http_config
+patient_guard  $PG_POLICY;
+--- must_die
+--- error_log
+unknown policy "$PG_POLICY" in "patient_guard", expected the name of a "patient_guard_policy" or "off"
+
+
+
+=== TEST 115: the policy is no variable
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+--- config
+location / {
+    patient_guard  $uri;
+}
+--- must_die
+--- error_log
+unknown policy "$uri" in "patient_guard", expected the name of a "patient_guard_policy" or "off"
+
+
+
+=== TEST 116: two policies in one location
+--- config
+location / {
+    patient_guard  off;
+    patient_guard  $PG_POLICY;
+}
+--- must_die
+--- error_log
+"patient_guard" directive is duplicate
+
+
+
+=== TEST 117: two policies in one directive
+--- config
+location / {
+    patient_guard  one two;
+}
+--- must_die
+--- error_log
+invalid number of arguments in "patient_guard" directive
+
+
+
+=== TEST 118: a guard that depends on "if"
+--- config
+location / {
+    if ($arg_guarded) {
+        patient_guard  off;
+    }
+}
+--- must_die
+--- error_log
+"patient_guard" directive is not allowed here
+
+
+
+=== TEST 119: patient_guard_dry_run is a flag
+--- config
+patient_guard_dry_run  yes;
+--- must_die
+--- error_log
+invalid value "yes" in "patient_guard_dry_run" directive, it must be "on" or "off"
+
+
+
+=== TEST 120: patient_guard_dry_run twice
+--- config
+patient_guard_dry_run  on;
+patient_guard_dry_run  on;
+--- must_die
+--- error_log
+"patient_guard_dry_run" directive is duplicate
+
+
+
+=== TEST 121: patient_guard_patient twice: one takes several values
+--- config
+patient_guard_patient  $arg_patient;
+patient_guard_patient  $arg_id;
+--- must_die
+--- error_log
+"patient_guard_patient" directive is duplicate
+
+
+
+=== TEST 122: a patient of an unknown variable
+--- config
+patient_guard_patient  $no_such_variable;
+--- must_die
+--- error_log
+unknown "no_such_variable" variable
+
+
+
+=== TEST 123: patient_guard_unmatched has three values
+--- config
+patient_guard_unmatched  allow;
+--- must_die
+--- error_log
+invalid value "allow"
+
+
+
+=== TEST 124: patient_guard_unmatched twice
+--- config
+patient_guard_unmatched  uri;
+patient_guard_unmatched  uri;
+--- must_die
+--- error_log
+"patient_guard_unmatched" directive is duplicate
+
+
+
+=== TEST 125: a method that no request has
+--- config
+patient_guard_methods  GET post;
+--- must_die
+--- error_log
+invalid value "post" of "patient_guard_methods", expected methods in capital letters such as "GET"
+
+
+
+=== TEST 126: an empty method
+--- config
+patient_guard_methods  "";
+--- must_die
+--- error_log
+invalid value "" of "patient_guard_methods", expected methods in capital letters such as "GET"
+
+
+
+=== TEST 127: patient_guard_methods twice
+--- config
+patient_guard_methods  GET;
+patient_guard_methods  POST;
+--- must_die
+--- error_log
+"patient_guard_methods" directive is duplicate
+
+
+
+=== TEST 128: a level that would not be seen
+--- config
+patient_guard_log_level  debug;
+--- must_die
+--- error_log
+invalid value "debug"
+
+
+
+=== TEST 129: patient_guard_log_level twice
+--- config
+patient_guard_log_level  warn;
+patient_guard_log_level  warn;
+--- must_die
+--- error_log
+"patient_guard_log_level" directive is duplicate
+
+
+
+=== TEST 130: what is not built is unknown: the signal new_patients
+--- policy
+limit  new_patients=60/1h throttle;
+--- must_die
+--- error_log
+unknown signal "new_patients" in "limit", expected "lookups" or "patients"
+
+
+
+=== TEST 131: what is not built is unknown: per=
+--- policy
+limit  lookups=5/1h per=$remote_addr deny;
+--- must_die
+--- error_log
+unknown parameter "per=$remote_addr" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+
+
+
+=== TEST 132: what is not built is unknown: baseline=
+--- policy
+limit  lookups=5/1h deny baseline=3;
+--- must_die
+--- error_log
+unknown parameter "baseline=3" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+
+
+
+=== TEST 133: what is not built is unknown: kind=nir
+--- config
+patient_guard_patient  $arg_patient kind=nir;
+--- must_die
+--- error_log
+unknown parameter "kind=nir" of "patient_guard_patient", expected values that name patients
+
+
+
+=== TEST 134: what is not built is unknown: memory
+--- policy
+memory  28d;
+--- must_die
+--- error_log
+unknown directive "memory" in policy "$PG_POLICY"
+
+
+
+=== TEST 135: what is not built is unknown: consistency
+--- policy
+consistency  local interval=50ms;
+--- must_die
+--- error_log
+unknown directive "consistency" in policy "$PG_POLICY"
+
+
+
+=== TEST 136: what is not built is unknown: redis_tls
+--- policy
+redis_tls  on;
+--- must_die
+--- error_log
+unknown directive "redis_tls" in policy "$PG_POLICY"
+
+
+
+=== TEST 137: what is not built is unknown: events
+--- policy
+events  stream=pg;
+--- must_die
+--- error_log
+unknown directive "events" in policy "$PG_POLICY"
+
+
+
+=== TEST 138: what is not built is unknown: clock
+--- policy
+clock  $arg_time;
+--- must_die
+--- error_log
+unknown directive "clock" in policy "$PG_POLICY"
+
+
+
+=== TEST 139: what is not built is unknown: patient_guard_api
+--- config
+location /guard { patient_guard_api; }
+--- must_die
+--- error_log
+unknown directive "patient_guard_api"
+
+
+
+=== TEST 140: what is not built is unknown: patient_guard_pass
+--- config
+location /passed { patient_guard_pass practitioners; }
+--- must_die
+--- error_log
+unknown directive "patient_guard_pass"
+
+
+
+=== TEST 141: what is not built is unknown: patient_guard_headers
+--- config
+patient_guard_headers  on;
+--- must_die
+--- error_log
+unknown directive "patient_guard_headers"
+
+
+
+=== TEST 142: what is not built is unknown: patient_guard_records
+--- config
+patient_guard_records  $upstream_http_x_record_count;
+--- must_die
+--- error_log
+unknown directive "patient_guard_records"
+
+
+
+=== TEST 143: what is not built is unknown: patient_guard_request_match
+--- config
+patient_guard_request_match  "(?<patient>[0-9]+)";
+--- must_die
+--- error_log
+unknown directive "patient_guard_request_match"
+
+
+
+=== TEST 144: what is not built is unknown: patient_guard_response_match
+--- config
+patient_guard_response_match  "(?<patient>[0-9]+)";
+--- must_die
+--- error_log
+unknown directive "patient_guard_response_match"
+
+
+
+=== TEST 145: what is not built is unknown: patient_guard_response_gate
+--- config
+patient_guard_response_gate  on;
+--- must_die
+--- error_log
+unknown directive "patient_guard_response_gate"
