@@ -15,6 +15,8 @@ typedef struct {
 } ngx_http_patient_guard_problem_t;
 
 
+static ngx_int_t ngx_http_patient_guard_answer_challenge(
+    ngx_http_request_t *r, ngx_http_patient_guard_ctx_t *ctx);
 static ngx_int_t ngx_http_patient_guard_page(ngx_http_request_t *r,
     ngx_http_patient_guard_challenge_t *challenge);
 static ngx_int_t ngx_http_patient_guard_refuse(ngx_http_request_t *r,
@@ -67,10 +69,8 @@ ngx_int_t
 ngx_http_patient_guard_answer(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {
-    u_char                              *p;
-    ngx_str_t                            value;
-    ngx_uint_t                           wait;
-    ngx_http_patient_guard_challenge_t  *challenge;
+    ngx_str_t   value;
+    ngx_uint_t  wait;
 
     ngx_str_set(&value, "no-store");
 
@@ -78,79 +78,30 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    switch (ctx->decision.verdict) {
+    if (ctx->decision.verdict == NGX_PATIENT_GUARD_VERDICT_CHALLENGE) {
+        return ngx_http_patient_guard_answer_challenge(r, ctx);
+    }
 
-    case NGX_PATIENT_GUARD_VERDICT_CHALLENGE:
+    wait = 0;
 
-        challenge = ngx_http_patient_guard_challenge_choose(r, ctx->policy);
-
-        if (challenge == NULL) {
-            return ngx_http_patient_guard_refuse(r, ctx, NGX_HTTP_FORBIDDEN);
-        }
-
-        if (challenge->kind == NGX_HTTP_PATIENT_GUARD_PAGE) {
-            return ngx_http_patient_guard_page(r, challenge);
-        }
-
-        if (challenge->kind == NGX_HTTP_PATIENT_GUARD_REDIRECT) {
-
-            if (ngx_http_patient_guard_challenge_location(r, ctx, challenge,
-                                                          &value)
-                != NGX_OK)
-            {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            r->headers_out.location =
-                        ngx_http_patient_guard_header(r, "Location", &value);
-
-            if (r->headers_out.location == NULL) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-        }
-
-        if (challenge->kind == NGX_HTTP_PATIENT_GUARD_STEP_UP) {
-
-            r->headers_out.www_authenticate =
-                      ngx_http_patient_guard_header(r, "WWW-Authenticate",
-                                                    &challenge->authenticate);
-
-            if (r->headers_out.www_authenticate == NULL) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-        }
-
-        return ngx_http_patient_guard_refuse(r, ctx, challenge->status);
-
-    case NGX_PATIENT_GUARD_VERDICT_THROTTLE:
-        wait = ngx_patient_guard_seconds(ctx->decision.wait);
+    if (ctx->decision.verdict == NGX_PATIENT_GUARD_VERDICT_THROTTLE) {
         ctx->status = NGX_HTTP_TOO_MANY_REQUESTS;
-        break;
+        wait = ngx_patient_guard_seconds(ctx->decision.wait);
 
-    case NGX_PATIENT_GUARD_VERDICT_DENY:
-        wait = 0;
+    } else if (ctx->status == 0) {
+        ctx->status = NGX_HTTP_FORBIDDEN;
 
-        if (ctx->status == 0) {
-            ctx->status = NGX_HTTP_FORBIDDEN;
-
-        } else if (ctx->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-            wait = 1;
-        }
-
-        break;
-
-    default: /* NGX_PATIENT_GUARD_ALLOW */
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    } else if (ctx->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        wait = 1;
     }
 
     if (wait) {
-        p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-        if (p == NULL) {
+        value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (value.data == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        value.data = p;
-        value.len = ngx_sprintf(p, "%ui", wait) - p;
+        value.len = ngx_sprintf(value.data, "%ui", wait) - value.data;
 
         if (ngx_http_patient_guard_header(r, "Retry-After", &value) == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -158,6 +109,62 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
     }
 
     return ngx_http_patient_guard_refuse(r, ctx, ctx->status);
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_answer_challenge(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx)
+{
+    ngx_str_t                            location;
+    ngx_http_patient_guard_challenge_t  *challenge;
+
+    challenge = ngx_http_patient_guard_challenge_choose(r, ctx->policy);
+
+    if (challenge == NULL) {
+        return ngx_http_patient_guard_refuse(r, ctx, NGX_HTTP_FORBIDDEN);
+    }
+
+    switch (challenge->kind) {
+
+    case NGX_HTTP_PATIENT_GUARD_PAGE:
+        return ngx_http_patient_guard_page(r, challenge);
+
+    case NGX_HTTP_PATIENT_GUARD_REDIRECT:
+
+        if (ngx_http_patient_guard_challenge_location(r, ctx, challenge,
+                                                      &location)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        r->headers_out.location =
+                     ngx_http_patient_guard_header(r, "Location", &location);
+
+        if (r->headers_out.location == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        break;
+
+    case NGX_HTTP_PATIENT_GUARD_STEP_UP:
+
+        r->headers_out.www_authenticate =
+                      ngx_http_patient_guard_header(r, "WWW-Authenticate",
+                                                    &challenge->authenticate);
+
+        if (r->headers_out.www_authenticate == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        break;
+
+    case NGX_HTTP_PATIENT_GUARD_STATUS:
+        break;
+    }
+
+    return ngx_http_patient_guard_refuse(r, ctx, challenge->status);
 }
 
 

@@ -311,9 +311,7 @@ ngx_http_patient_guard_redis_address(ngx_conf_t *cf,
     url.url = *value;
     url.default_port = NGX_HTTP_PATIENT_GUARD_REDIS_PORT;
 
-    if (ngx_parse_url(cf->pool, &url) != NGX_OK || url.uri.len
-        || url.naddrs == 0)
-    {
+    if (ngx_parse_url(cf->pool, &url) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "%s in \"redis %V\", expected \"host:port\", "
                            "\"[v6]:port\" or \"unix:/path\"",

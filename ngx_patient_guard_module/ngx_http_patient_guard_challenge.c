@@ -79,17 +79,15 @@ static char *
 ngx_http_patient_guard_challenge_redirect(ngx_conf_t *cf,
     ngx_http_patient_guard_challenge_t *challenge)
 {
-    u_char                            *last;
     ngx_str_t                         *value;
     ngx_http_compile_complex_value_t   ccv;
 
     value = cf->args->elts;
-    last = value[2].data + value[2].len;
 
     challenge->status = NGX_HTTP_MOVED_TEMPORARILY;
 
     if (cf->args->nelts != 3
-        || ngx_strlchr(value[2].data, last, '#')
+        || ngx_strlchr(value[2].data, value[2].data + value[2].len, '#')
         || !(ngx_strncasecmp(value[2].data, (u_char *) "https://", 8) == 0
              || ngx_strncasecmp(value[2].data, (u_char *) "http://", 7) == 0
              || value[2].data[0] == '/' || value[2].data[0] == '$'))

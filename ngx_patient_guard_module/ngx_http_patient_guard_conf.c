@@ -219,9 +219,9 @@ ngx_http_patient_guard_methods(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        /* what nginx takes for the name of a method */
+        /* what nginx takes for the name of a method; it has a terminator */
 
-        for (n = 0; n < value[i].len; n++) {
+        for (n = 0; n < value[i].len || n == 0; n++) {
             if ((value[i].data[n] < 'A' || value[i].data[n] > 'Z')
                 && value[i].data[n] != '_' && value[i].data[n] != '-')
             {

@@ -18,10 +18,10 @@
 
 static u_char *ngx_patient_guard_call_key(ngx_str_t *keys,
     ngx_patient_guard_account_t *account, u_char *p);
-static u_char *ngx_patient_guard_call_patients(ngx_patient_guard_lookup_t *lookup,
-    size_t alias, u_char *p);
-static ngx_int_t ngx_patient_guard_call_field(u_char **p, u_char *last, uint64_t max,
-    uint64_t *value);
+static u_char *ngx_patient_guard_call_patients(
+    ngx_patient_guard_lookup_t *lookup, size_t alias, u_char *p);
+static ngx_int_t ngx_patient_guard_call_field(u_char **p, u_char *last,
+    uint64_t max, uint64_t *value);
 
 
 void

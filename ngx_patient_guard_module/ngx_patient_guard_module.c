@@ -74,8 +74,8 @@ static ngx_http_module_t  ngx_patient_guard_module_ctx = {
     ngx_http_patient_guard_create_main_conf,   /* create main configuration */
     NULL,                                      /* init main configuration */
 
-    NULL,                                      /* create server configuration */
-    NULL,                                      /* merge server configuration */
+    NULL,                                      /* create server conf */
+    NULL,                                      /* merge server conf */
 
     ngx_http_patient_guard_create_loc_conf,    /* create location conf */
     ngx_http_patient_guard_merge_loc_conf      /* merge location conf */

@@ -29,7 +29,7 @@ struct ngx_patient_guard_peer_s {
     ngx_msec_t                       deadline;   /* of the greeting */
     ngx_patient_guard_backoff_t      backoff;
     ngx_log_t                        log;
-    ngx_log_t                        quiet;      /* for what we log ourselves */
+    ngx_log_t                        quiet;      /* we log it ourselves */
     unsigned                         away:1;     /* and it has been logged */
     unsigned                         refused:1;  /* by the server's operator */
 };
@@ -45,6 +45,7 @@ static ngx_int_t ngx_patient_guard_peer_replies(
     ngx_patient_guard_peer_t *peer);
 static ngx_int_t ngx_patient_guard_peer_welcome(
     ngx_patient_guard_peer_t *peer, ngx_patient_guard_reply_t *reply);
+static void ngx_patient_guard_peer_back(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_timer_handler(ngx_event_t *ev);
 static void ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
     ngx_msec_t deadline);
@@ -413,6 +414,26 @@ ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
                                                               &reply.text));
             return NGX_ERROR;
         }
+
+        /* a greeting is not enough: it has to answer a lookup */
+
+        if (reply.type != NGX_PATIENT_GUARD_REPLY_ERROR) {
+            ngx_patient_guard_peer_back(peer);
+        }
+    }
+}
+
+
+static void
+ngx_patient_guard_peer_back(ngx_patient_guard_peer_t *peer)
+{
+    peer->backoff = 0;
+
+    if (peer->away) {
+        peer->away = 0;
+        ngx_log_error(NGX_LOG_NOTICE, &peer->log, 0,
+                      "patient guard: redis \"%V\" is back",
+                      &peer->conf->name);
     }
 }
 
@@ -448,14 +469,6 @@ ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
     }
 
     peer->state = NGX_PATIENT_GUARD_PEER_READY;
-    peer->backoff = 0;
-
-    if (peer->away) {
-        peer->away = 0;
-        ngx_log_error(NGX_LOG_NOTICE, &peer->log, 0,
-                      "patient guard: redis \"%V\" is back",
-                      &peer->conf->name);
-    }
 
     ngx_post_event(&peer->flush, &ngx_posted_events);
 

@@ -28,6 +28,8 @@ ngx_patient_guard_socket_connect(ngx_addr_t *addr, ngx_log_t *log,
 
     if (rc == NGX_OK || rc == NGX_AGAIN) {
         *c = pc.connection;
+        (*c)->sockaddr = addr->sockaddr;
+        (*c)->socklen = addr->socklen;
         return rc;
     }
 
@@ -45,6 +47,14 @@ ngx_patient_guard_socket_connected(ngx_connection_t *c)
     len = sizeof(int);
 
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    /* a second small write must not wait for a delayed ACK of the first */
+
+    if (err == 0 && c->sockaddr->sa_family != AF_UNIX
+        && ngx_tcp_nodelay(c) != NGX_OK)
+    {
         err = ngx_socket_errno;
     }
 

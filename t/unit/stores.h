@@ -43,10 +43,10 @@ stores_limit(ngx_patient_guard_limit_t *limit,
     p = ngx_pnalloc(NULL, 128);
 
     limit->state.data = p;
-    limit->state.len = ngx_sprintf(p, "%s/%uL%s%s",
+    limit->state.len = ngx_sprintf(p, "%s/%uL%s%s%Z",
                               signal == NGX_PATIENT_GUARD_LOOKUPS
                               ? "lookups" : "patients", window,
-                              *name ? "/" : "", name) - p;
+                              *name ? "/" : "", name) - p - 1;
 
     limit->name = limit->state;
     limit->signal = signal;

@@ -95,7 +95,7 @@ vectors_number(vectors_t *v, const char *word)
 }
 
 
-/* 3, 0.25s, 1h, 90d: in ms; seconds without a unit */
+/* 3, 0.25s, 1h, -90d: in ms; seconds without a unit */
 
 static inline uint64_t
 vectors_time(vectors_t *v, const char *word)
@@ -114,7 +114,7 @@ vectors_time(vectors_t *v, const char *word)
     default: vectors_malformed(v, word);
     }
 
-    return (uint64_t) (t + 0.5);
+    return (uint64_t) (int64_t) (t < 0 ? t - 0.5 : t + 0.5);
 }
 
 

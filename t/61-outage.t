@@ -1,0 +1,335 @@
+# Redis is away, stalls, or says what it never should: on_outage answers,
+# within redis_timeout, and Redis is used again as soon as it is well.
+
+use lib 't/lib';
+use PatientGuard;
+
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use List::Util qw(max);
+use Time::HiRes qw(sleep time);
+
+our @modes = qw(local deny allow);
+
+# 200 ms, and what a busy machine adds
+our $in_time = 0.2 + 0.15 * ($ENV{PG_SLOW} // 1);
+
+# one policy for each mode, with a connection of its own
+
+sub policies {
+    my ($redis) = @_;
+
+    return join '', map { <<"END" } @modes;
+patient_guard_policy \$PG_POLICY_$_ {
+    account        \$http_x_account trusted;
+    secret         \$PG_KEY;
+    redis          $redis prefix=\$PG_PREFIX;
+    redis_timeout  200ms;
+    on_outage      $_;
+    limit          patients=2/1h deny;
+}
+END
+}
+
+sub locations {
+    return join '', map { <<"END" } @modes;
+location /$_ {
+    patient_guard          \$PG_POLICY_$_;
+    patient_guard_patient  \$arg_patient;
+    add_header             X-Source \$patient_guard_source always;
+    proxy_pass             http://\$PG_PORTAL;
+}
+END
+}
+
+# A fake Redis which is the real one, until a file names a fault.  $at: which
+# commands suffer from it; $fault: Perl, with the fault's name in $fault.
+
+sub ill {
+    my ($at, $fault) = @_;
+
+    return <<"END";
+return unless \@command;
+my \$fault = slurp('\$PG_TMP/\$PG_POLICY.ill');
+return \$peer->send(\$peer->real(\@command))
+    unless \$fault && \$command[0] =~ /$at/;
+$fault
+END
+}
+
+our ($file, @took, $asked);
+
+sub fall_ill {
+    ($file, my $fault) = @_;
+
+    open my $out, '>', "$file.new" or die "$file: $!\n";
+    print $out $fault // 'ill';
+    close $out;
+    rename "$file.new", $file or die "$file: $!\n";
+}
+
+sub recover { unlink $file }
+
+# the same lookup in each mode: { local => 'status source', ... }
+
+sub lookup {
+    my ($account, $patient) = @_;
+
+    return { map {
+        my $start = time;
+        my $answer = get("/$_?patient=$patient", 'X-Account' => $account);
+        push @took, time - $start;
+        $asked++;
+        $_ => join ' ', $answer->{status},
+                        $answer->{headers}{'x-source'} // '';
+    } @modes };
+}
+
+our %well  = (local => '200 redis', deny => '200 redis',
+              allow => '200 redis');
+our %first = (local => '200 local', deny => '503 none',
+              allow => '200 none');
+our %third = (local => '403 local', deny => '503 none',
+              allow => '200 none');
+
+sub count {
+    my ($from, $what) = @_;
+
+    my $log = substr error_log(), $from;
+    return scalar(() = $log =~ /$what/g);
+}
+
+# $bad starts what ails Redis, $good ends it; $said: what the log says of it
+
+sub outage {
+    my ($fault, $bad, $good, $said, %is) = @_;
+
+    my $account = "account-$fault";
+    my $log = length error_log();
+    @took = ();
+
+    is_deeply(wait_well($account), \%well, "$fault: all is well before");
+    $bad->();
+    @took = ();
+
+    is_deeply(lookup($account, 2), \%first, "$fault: each mode answers");
+    is_deeply(lookup($account, 3), \%third,
+              "$fault: what Redis admitted before counts, too");
+    is_deeply(lookup($account, 1), \%first,
+              "$fault: who is counted stays readable");
+    cmp_ok(max(@took), '<', $in_time, "$fault: within redis_timeout");
+
+    my ($level, $what) = @$said;
+    is(count($log, qr/\[$level\] .*$what/), $is{lines} // 3,
+       "$fault: said once for each policy");
+
+    $good->();
+    is_deeply(wait_well($account), \%well, "$fault: all is well again");
+    is(count($log, qr/\[notice\] .* is back/), $is{back} // 3,
+       "$fault: said when it is back");
+    is(count($log, qr/\[(alert|emerg)\]/), 0, "$fault: nothing worse");
+}
+
+# a second until it tries again, and the time to be sure that it does
+
+sub wait_well {
+    my ($account) = @_;
+
+    my $seen;
+    wait_for(sub {
+        $seen = lookup($account, 1);
+        return join(' ', map { $seen->{$_} } @modes)
+               eq join(' ', map { $well{$_} } @modes);
+    }, 3 * ($ENV{PG_SLOW} // 1));
+    return $seen;
+}
+
+sub answered_once {
+    my $log = access_log();
+    is(scalar(() = $log =~ /\n/g), $asked + 1, 'each was answered once');
+    unlike(error_log(), qr/exited on signal/, 'and no worker died');
+    $asked = 0;
+}
+
+# --- a Redis server of our own: it may be stopped
+
+our %servers;
+
+sub start_redis {
+    my ($dir, @options) = @_;
+
+    mkdir $dir;
+    my $pid = fork // die "fork: $!\n";
+
+    if (!$pid) {
+        open STDOUT, '>>', "$dir/log";
+        open STDERR, '>&', \*STDOUT;
+        exec 'redis-server', '--port', 0, '--unixsocket', "$dir/sock",
+             '--dir', $dir, '--save', '', @options;
+        POSIX::_exit(1);
+    }
+
+    $servers{$dir} = $pid;
+    wait_for(sub { own($dir, 'PING') =~ /PONG/ })
+        or die "no redis: " . PatientGuard::slurp("$dir/log");
+}
+
+sub own {
+    my ($dir, @command) = @_;
+
+    open my $cli, '-|', 'sh', '-c', 'exec redis-cli -s "$@" 2>&1', 'sh',
+         "$dir/sock", '--raw', @command;
+    local $/;
+    return scalar <$cli>;
+}
+
+sub stop_redis {
+    my ($dir) = @_;
+
+    my $pid = delete $servers{$dir} or return;
+    kill 'CONT', $pid;
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+    unlink "$dir/sock";
+}
+
+END {
+    local $?;
+    stop_redis($_) for keys %servers;
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: replies to a script that are no tally
+--- http_config eval: ::policies('$PG_FAKE')
+--- config eval: ::locations()
+--- fake_redis eval
+::ill('^EVAL', <<'END');
+my ($tally) = $peer->real(@command) =~ /\r\n(.*)\r\n/s;
+my $string = sub { '$' . length($_[0]) . "\r\n$_[0]\r\n" };
+
+return $peer->send({
+    garbage     => "what?\r\n",
+    http        => "HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n",
+    ok          => "+OK\r\n",
+    status      => "+$tally\r\n",
+    nil         => "\$-1\r\n",
+    'nil-array' => "*-1\r\n",
+    'no-length' => "\$-2\r\n",
+    integer     => ":1\r\n",
+    array       => "*1\r\n" . $string->($tally),
+    'no-array'  => "*0\r\n",
+    nested      => "*1\r\n" x 200,
+    many        => "*1000000\r\n" . $string->($tally),
+    huge        => "\$1000000000\r\n" . 'x' x 300_000,
+    long        => $string->('1' x 5000),
+    line        => '+' . 'x' x 300_000,
+    map         => "%1\r\n+a\r\n+b\r\n",
+    push        => ">1\r\n+a\r\n",
+    double      => ",1.5\r\n",
+    big         => "(123456789012345678901234567890\r\n",
+    bool        => "#t\r\n",
+    verbatim    => "=7\r\ntxt:abc\r\n",
+    empty       => $string->(''),
+    blank       => $string->(' '),
+    less        => $string->($tally =~ s/ \d+$//r),
+    more        => $string->("$tally 0"),
+    trailing    => $string->("$tally "),
+    twice       => $string->($tally =~ s/ /  /r),
+    nonce       => $string->($tally =~ s/^(\d+)/$1 + 1/er),
+    zero        => $string->($tally =~ s/^\d+/0/r),
+    negative    => $string->($tally =~ s/ (\d+)$/ -$1/r),
+    plus        => $string->($tally =~ s/ (\d+)$/ +$1/r),
+    overflow    => $string->($tally =~ s/(\d+) (\d+)$/4294967296 $2/r),
+    wrap        => $string->($tally =~ s/ \d+$/ 18446744073709551616/r),
+    hex         => $string->($tally =~ s/ \d+$/ 0x0/r),
+    flags       => $string->($tally =~ s/^(\d+) \d+/$1 8/r),
+    uncharged   => $string->($tally =~ s/^(\d+) 1/$1 0/r),
+    limit       => $string->($tally =~ s/^(\d+ \d+) \d+/$1 2/r),
+    nul         => $string->("$tally\0"),
+    newline     => $string->($tally =~ s/ /\n/r),
+}->{$fault} // die "no such fault: $fault\n");
+END
+--- after
+for my $fault (qw(garbage http ok status nil nil-array no-length integer
+                  array no-array nested many huge long line map push double
+                  big bool verbatim empty blank less more trailing twice
+                  nonce zero negative plus overflow wrap hex flags uncharged
+                  limit nul newline))
+{
+    outage($fault, sub { fall_ill('$PG_TMP/$PG_POLICY.ill', $fault) },
+           \&recover, ['error', 'is away']);
+}
+answered_once();
+
+
+
+=== TEST 2: half a reply, then the connection is closed, or reset
+--- http_config eval: ::policies('127.0.0.1:$PG_FAKE_PORT')
+--- config eval: ::locations()
+--- fake_redis eval
+::ill('^EVAL', <<'END');
+my $reply = $peer->real(@command);
+$peer->send(substr $reply, 0, length($reply) / 2) if $fault =~ /^half/;
+$fault =~ /reset/ ? $peer->reset : $peer->close;
+END
+--- after
+for my $fault (qw(half-close half-reset close reset)) {
+    outage($fault, sub { fall_ill('$PG_TMP/$PG_POLICY.ill', $fault) },
+           \&recover, ['error', 'is away: (connection closed|recv\(\))']);
+}
+answered_once();
+
+
+
+=== TEST 3: whoever greets as Redis does not
+--- http_config eval: ::policies('$PG_FAKE')
+--- config eval: ::locations()
+--- fake_redis
+if (!@command) {
+    my $fault = slurp('$PG_TMP/$PG_POLICY.ill');
+    open my $log, '>>', '$PG_TMP/$PG_POLICY.connections';
+    print $log "one\n";
+    $peer->send("+OK ready\r\n") if $fault eq 'pop3';
+    $peer->send("220 mail ESMTP\r\n") if $fault eq 'smtp';
+    $peer->send("\x15\x03\x01\x00\x02\x02\x28") if $fault eq 'tls';
+    $peer->send("-ERR max number of clients reached\r\n")
+        if $fault eq 'full';
+    $peer->close if $fault eq 'full' || $fault eq 'close';
+    return;
+}
+my $fault = slurp('$PG_TMP/$PG_POLICY.ill');
+return $peer->close if $fault eq 'bye';
+return $peer->send("+OK\r\n") if $fault eq 'ok';
+return $peer->send("+PONG\r\n") if $fault eq 'pong';
+return $peer->send("HTTP/1.1 400 Bad Request\r\n\r\n") if $fault eq 'http';
+return $peer->send("-LOADING Redis is loading\r\n") if $fault eq 'loading';
+return if $fault eq 'silent';
+$peer->send($peer->real(@command));
+--- after
+my $connections = '$PG_TMP/$PG_POLICY.connections';
+for my $fault (qw(pop3 smtp tls full close bye ok pong http loading silent))
+{
+    my $start;
+    outage($fault, sub {
+        fall_ill('$PG_TMP/$PG_POLICY.ill', $fault);
+
+        # each connection that greeted well is lost with its worker
+        kill 'HUP', nginx_pid();
+        my $old = () = error_log() =~ /gracefully shutting down/g;
+        wait_for(sub { () = error_log() =~ /exited with code 0/g; })
+            or die "the old worker stays\n";
+        unlink $connections;
+        $start = time;
+    }, sub {
+        my $n = () = PatientGuard::slurp($connections) =~ /one/g;
+
+        # each of three policies after 25, 50, 100 ... ms at the soonest
+        my $most = 3 * (2 + 1000 * (time - $start) / 25);
+        cmp_ok($n, '<=', $most, "$fault: $n connections");
+        recover();
+    }, ['error', 'is away']);
+}
+answered_once();
