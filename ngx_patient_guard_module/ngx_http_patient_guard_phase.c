@@ -268,12 +268,13 @@ static ngx_int_t
 ngx_http_patient_guard_wait(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_step_pt next)
 {
-    ctx->waiting = 1;
-    ctx->next = next;
-
     if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        ngx_http_patient_guard_forget(ctx);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    ctx->waiting = 1;
+    ctx->next = next;
 
     /* a client that hangs up, or resets its stream, is noticed there */
 

@@ -106,10 +106,7 @@ ngx_patient_guard_peer_destroy(ngx_patient_guard_peer_t *peer)
         ngx_del_timer(&peer->reconnect);
     }
 
-    if (peer->pipeline.start) {
-        ngx_free(peer->pipeline.start);
-        peer->pipeline.start = NULL;
-    }
+    ngx_patient_guard_pipeline_destroy(&peer->pipeline);
 }
 
 
@@ -409,9 +406,8 @@ ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
 
             peer->refused = (rc == NGX_ABORT);
 
-            ngx_patient_guard_peer_fail(peer, 0, (char *)
-                                        ngx_patient_guard_resp_printable(
-                                                              &reply.text));
+            ngx_patient_guard_peer_fail(peer, 0,
+                              ngx_patient_guard_resp_printable(&reply.text));
             return NGX_ERROR;
         }
 
@@ -442,9 +438,7 @@ static ngx_int_t
 ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
     ngx_patient_guard_reply_t *reply)
 {
-    ngx_patient_guard_greeting_t  *greeting;
-
-    greeting = &peer->conf->greeting;
+    ngx_patient_guard_greeting_t  *greeting = &peer->conf->greeting;
 
     if (peer->state != NGX_PATIENT_GUARD_PEER_GREETING
         || peer->said != greeting->hello.data + greeting->hello.len)
@@ -458,9 +452,8 @@ ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
     {
         peer->refused = ngx_patient_guard_resp_refused(reply);
 
-        ngx_patient_guard_peer_fail(peer, 0, (char *)
-                                    ngx_patient_guard_resp_printable(
-                                                             &reply->text));
+        ngx_patient_guard_peer_fail(peer, 0,
+                             ngx_patient_guard_resp_printable(&reply->text));
         return NGX_ERROR;
     }
 
@@ -599,13 +592,9 @@ ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
 
     ngx_patient_guard_pipeline_break(&peer->pipeline, &failed);
 
-    for ( ;; ) {
-        slot = ngx_patient_guard_pipeline_failed(&peer->pipeline, &failed);
-
-        if (slot == NULL) {
-            break;
-        }
-
+    while ((slot = ngx_patient_guard_pipeline_failed(&peer->pipeline,
+                                                     &failed)))
+    {
         (void) peer->conf->handler(peer->owner, slot->data, NULL);
     }
 }

@@ -22,6 +22,18 @@ ngx_patient_guard_pipeline_init(ngx_patient_guard_pipeline_t *pipeline,
 }
 
 
+void
+ngx_patient_guard_pipeline_destroy(ngx_patient_guard_pipeline_t *pipeline)
+{
+    if (pipeline->start) {
+        ngx_free(pipeline->start);
+    }
+
+    pipeline->start = pipeline->pos = NULL;
+    pipeline->last = pipeline->end = NULL;
+}
+
+
 ngx_int_t
 ngx_patient_guard_pipeline_room(ngx_patient_guard_pipeline_t *pipeline,
     size_t size)

@@ -42,6 +42,9 @@ typedef struct {
 void ngx_patient_guard_pipeline_init(ngx_patient_guard_pipeline_t *pipeline,
     ngx_pool_t *pool);
 
+void ngx_patient_guard_pipeline_destroy(
+    ngx_patient_guard_pipeline_t *pipeline);
+
 /* room for a command; NGX_DECLINED if too much is waiting already */
 ngx_int_t ngx_patient_guard_pipeline_room(
     ngx_patient_guard_pipeline_t *pipeline, size_t size);

@@ -238,11 +238,11 @@ ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply)
 }
 
 
-u_char *
+const char *
 ngx_patient_guard_resp_printable(ngx_str_t *text)
 {
-    size_t         i, len;
-    static u_char  line[128 + 1];
+    size_t       i, len;
+    static char  line[128 + 1];
 
     len = ngx_min(text->len, sizeof(line) - 1);
 

@@ -55,7 +55,7 @@ ngx_int_t ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
 ngx_uint_t ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply);
 
 /* for a log: terminated, cut to 128 bytes, what is not printable a "?" */
-u_char *ngx_patient_guard_resp_printable(ngx_str_t *text);
+const char *ngx_patient_guard_resp_printable(ngx_str_t *text);
 
 
 /* a command is an array header and that many strings, written one by one */
