@@ -130,6 +130,7 @@ struct ngx_http_patient_guard_ctx_s {
 
     unsigned                             waiting:1;
     unsigned                             decided:1;
+    unsigned                             uncounted:1;
     unsigned                             delayed:1;
     unsigned                             dry_run:1;
 };

@@ -72,6 +72,10 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
     ngx_str_t   value;
     ngx_uint_t  wait;
 
+    /* no "100 Continue" for the body of a refused request, as in nginx */
+
+    r->expect_tested = 1;
+
     ngx_str_set(&value, "no-store");
 
     if (ngx_http_patient_guard_header(r, "Cache-Control", &value) == NULL) {
@@ -256,10 +260,8 @@ ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
     ngx_chain_t                        out;
     ngx_http_patient_guard_problem_t  *problem;
 
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
+    if (ngx_http_discard_request_body(r) != NGX_OK) {
+        r->keepalive = 0;
     }
 
     problem = ngx_http_patient_guard_problem(ctx, status);
@@ -295,6 +297,9 @@ ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
 
     out.buf = b;
     out.next = NULL;
+
+    /* that of an error_page which led here */
+    r->err_status = 0;
 
     r->headers_out.status = status;
     r->headers_out.content_length_n = b->last - b->pos;

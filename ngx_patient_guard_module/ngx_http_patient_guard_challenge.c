@@ -11,6 +11,7 @@ static char *ngx_http_patient_guard_challenge_page(ngx_conf_t *cf,
     ngx_http_patient_guard_challenge_t *challenge);
 static char *ngx_http_patient_guard_challenge_status(ngx_conf_t *cf,
     ngx_http_patient_guard_challenge_t *challenge);
+static ngx_uint_t ngx_http_patient_guard_bears_token(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_patient_guard_takes_html(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_patient_guard_accepts_html(ngx_str_t *accept);
 
@@ -270,7 +271,7 @@ ngx_http_patient_guard_challenge_choose(ngx_http_request_t *r,
     }
 
     html = ngx_http_patient_guard_takes_html(r);
-    token = r->headers_in.authorization ? 1 : 0;
+    token = ngx_http_patient_guard_bears_token(r);
 
     second = NULL;
     challenge = policy->challenges->elts;
@@ -306,6 +307,26 @@ ngx_http_patient_guard_challenge_choose(ngx_http_request_t *r,
     }
 
     return second;
+}
+
+
+/* RFC 6750, RFC 9449; a browser may well send "Basic" */
+
+static ngx_uint_t
+ngx_http_patient_guard_bears_token(ngx_http_request_t *r)
+{
+    ngx_str_t  *value;
+
+    if (r->headers_in.authorization == NULL) {
+        return 0;
+    }
+
+    value = &r->headers_in.authorization->value;
+
+    return (value->len > 7
+            && ngx_strncasecmp(value->data, (u_char *) "Bearer ", 7) == 0)
+           || (value->len > 5
+               && ngx_strncasecmp(value->data, (u_char *) "DPoP ", 5) == 0);
 }
 
 
@@ -363,15 +384,23 @@ ngx_http_patient_guard_accepts_html(ngx_str_t *accept)
 {
     u_char  *p, *last;
 
-    last = accept->data + accept->len;
+    p = accept->data;
+    last = p + accept->len;
 
-    p = ngx_strlcasestrn(accept->data, last, (u_char *) "text/html",
-                         sizeof("text/html") - 2);
-    if (p == NULL) {
-        return 0;
-    }
+    do {
+        p = ngx_strlcasestrn(p, last, (u_char *) "text/html",
+                             sizeof("text/html") - 2);
+        if (p == NULL) {
+            return 0;
+        }
 
-    for (p += sizeof("text/html") - 1; p < last && *p != ','; p++) {
+        p += sizeof("text/html") - 1;
+
+        /* not one of "text/html+fragment" and its like */
+
+    } while (p < last && *p != ',' && *p != ';' && *p != ' ');
+
+    for ( /* void */ ; p < last && *p != ','; p++) {
 
         if ((*p == 'q' || *p == 'Q') && last - p > 2 && p[1] == '=') {
 

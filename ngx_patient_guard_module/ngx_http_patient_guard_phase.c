@@ -42,7 +42,9 @@ ngx_http_patient_guard_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_patient_guard_get_ctx(r);
 
-    if (ctx) {
+    /* what one location lets through uncounted another may count */
+
+    if (ctx && !ctx->uncounted) {
 
         /* the core may call at any time; also once for each redirect */
 
@@ -137,6 +139,7 @@ ngx_http_patient_guard_start(ngx_http_request_t *r,
 
     if (rc == NGX_DECLINED) {
         ctx->decided = 1;
+        ctx->uncounted = 1;
         return NGX_DECLINED;
     }
 
