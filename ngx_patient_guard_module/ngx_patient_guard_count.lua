@@ -282,6 +282,7 @@ if passed then
 
     for i, limit in ipairs(limits) do
         if limit.action == CHALLENGE then
+            windows[i].newest = math.floor(now * SLICES / limit.window)
             empty(windows[i])
             changed[limit.state] = windows[i]
         end

@@ -27,9 +27,6 @@
 #define NAMED     4             /* by one lookup */
 
 
-void ngx_stub_free(void);
-
-
 /* what a limit has charged: a line for each patient of each lookup */
 
 typedef struct {
@@ -68,13 +65,21 @@ typedef struct {
     unsigned                     forward:1;    /* no clock goes back */
     unsigned                     strict:1;     /* nobody is exempt */
     unsigned                     rotated:1;    /* a second key came in */
+    unsigned                     passed:1;     /* a challenge */
 } trace_t;
 
 
+static const char  MODEL[] = "shared memory tallies as the model does";
+static const char  VERDICT[] = "the verdict is the hardest of the limits";
+static const char  MORE[] = "no stretch of a window admits more than the count";
+static const char  EARLY[] = "what a window and a 32nd has room for fits";
+static const char  REDIS[] = "Redis tallies as the model does";
+static const char  BESIDE[] = "shared memory beside Redis could go on alone";
+
 static ngx_patient_guard_shm_t  *beside;       /* notes what Redis says */
 static uint64_t                  state;
-static int                       refusals, challenges, passes, exhausted,
-                                 folds;
+static int                       lookups, refusals, challenges, passes,
+                                 exhausted, folds;
 
 
 /* splitmix64 (Vigna) */
@@ -141,18 +146,22 @@ known(history_t *h, int patient)
 static uint64_t
 left(history_t *h, int set, uint64_t from)
 {
-    int        i;
-    history_t  rest;
+    int       i;
+    uint64_t  seen, n;
 
-    for (i = rest.n = 0; i < h->n; i++) {
-        if (h->charges[i].slice >= from
-            && !(set && known(&rest, h->charges[i].patient)))
+    for (i = seen = n = 0; i < h->n; i++) {
+
+        if (h->charges[i].slice < from
+            || (set && (seen >> h->charges[i].patient & 1)))
         {
-            rest.charges[rest.n++] = h->charges[i];
+            continue;
         }
+
+        seen |= (uint64_t) 1 << h->charges[i].patient;
+        n++;
     }
 
-    return rest.n;
+    return n;
 }
 
 
@@ -205,6 +214,8 @@ model_pass(model_t *model, op_t *op)
     for (i = 0; i < op->lookup.nlimits; i++) {
         if (op->lookup.limits[i].action == NGX_PATIENT_GUARD_CHALLENGE) {
             model->limits[i].n = 0;
+            model->limits[i].newest = op->lookup.now * 32
+                                      / op->lookup.limits[i].window;
         }
     }
 
@@ -379,11 +390,11 @@ draw_limits(trace_t *trace)
 static uint64_t
 draw_step(trace_t *trace, uint64_t now)
 {
-    uint64_t  window;
+    uint64_t  window, edge;
 
     window = trace->limits[any(trace->nlimits)].window;
 
-    switch (any(12)) {
+    switch (any(13)) {
     case 0: case 1: case 2:
         return now;
     case 3: case 4:
@@ -395,6 +406,10 @@ draw_step(trace_t *trace, uint64_t now)
     case 9:
         return now + any(3 * window);
     case 10:
+        edge = (now * 32 / window + 1 + any(34)) * window / 32
+               + any(3) - 1;
+        return ngx_max(edge, now);
+    case 11:
         return trace->forward ? now + 1 : now - any(window / 16);
     default:
         return trace->forward || any(3) ? now + any(window)
@@ -403,34 +418,434 @@ draw_step(trace_t *trace, uint64_t now)
 }
 
 
+/* under the one key, until the other one comes in: then under either first */
+
 static void
-draw_patients(trace_t *trace, op_t *op, ngx_uint_t key)
+draw_aliases(trace_t *trace, op_t *op)
+{
+    uint64_t    key, other;
+    ngx_uint_t  i;
+
+    key = 1;
+    other = 0;
+
+    if (trace->rotated || any(40) == 0) {
+        trace->rotated = 1;
+        key = 1 + any(2);
+        other = 3 - key;
+    }
+
+    op->lookup.account.word[0] = trace->seed;
+    op->lookup.account.word[1] = key;
+
+    if (other) {
+        op->lookup.previous.word[0] = trace->seed;
+        op->lookup.previous.word[1] = other;
+    }
+
+    for (i = 0; i < op->lookup.npatients; i++) {
+        op->named[i].current = key << 32 | op->patients[i];
+        op->named[i].previous = other ? other << 32 | op->patients[i] : 0;
+    }
+}
+
+
+static void
+draw_patients(op_t *op)
 {
     int         patient;
+    uint64_t    named;
     ngx_uint_t  n, wanted;
 
     wanted = any(4) ? 1 : 1 + any(NAMED);
+    named = 0;
 
     for (n = 0; n < wanted; /* void */ ) {
-        patient = 1 + any(PATIENTS);
+        patient = any(3) ? 1 + any(PATIENTS) : 1 + any(3);
 
-        if (!memchr(op->patients, patient, 0)) {
-            ngx_uint_t  i;
-
-            for (i = 0; i < n && op->patients[i] != patient; i++) { }
-
-            if (i < n) {
-                continue;
-            }
+        if (named >> patient & 1) {
+            continue;
         }
 
-        op->patients[n] = patient;
-        op->named[n].current = (key << 32) | patient;
-        op->named[n].previous = trace->rotated ? ((1 - key) << 32) | patient
-                                               : 0;
-        n++;
+        named |= (uint64_t) 1 << patient;
+        op->patients[n++] = patient;
     }
 
     op->lookup.patients = op->named;
     op->lookup.npatients = n;
+}
+
+
+static op_t *
+draw_op(trace_t *trace, model_t *model)
+{
+    op_t                        *op;
+    uint64_t                     proofs[5];
+    ngx_patient_guard_lookup_t  *lookup;
+
+    op = &trace->ops[trace->nops];
+    memset(op, 0, sizeof(op_t));
+
+    lookup = &op->lookup;
+    lookup->limits = trace->limits;
+    lookup->nlimits = trace->nlimits;
+    lookup->grants = &trace->grants;
+
+    lookup->now = trace->nops ? draw_step(trace, op[-1].lookup.now)
+                              : 1500000000000 + any(300000000000);
+
+    proofs[0] = model->since + 1;
+    proofs[1] = model->since;
+    proofs[2] = lookup->now;
+    proofs[3] = lookup->now - 1;
+    proofs[4] = 0;
+
+    lookup->proof = any(3) ? 0 : proofs[any(5)];
+    lookup->dry_run = (any(12) == 0);
+    lookup->exempt = !trace->strict && any(12) == 0;
+
+    draw_patients(op);
+    draw_aliases(trace, op);
+
+    trace->nops++;
+
+    return op;
+}
+
+
+/*
+ * Sliding windows by their definition, for clocks that go forward: what was
+ * charged within "length" of the last lookup (a multiple of a 32nd of the
+ * window), its end included or not, and what this one has or wants.
+ */
+
+static uint64_t
+charged_within(trace_t *trace, ngx_uint_t limit, uint64_t length, int end,
+    int last)
+{
+    int         i;
+    uint64_t    now, seen, records, age;
+    ngx_uint_t  n;
+    op_t       *op;
+
+    now = trace->ops[trace->nops - 1].lookup.now;
+    seen = records = 0;
+
+    for (i = 0; i < trace->nops; i++) {
+        op = &trace->ops[i];
+        age = (now - op->lookup.now) * 32;
+
+        if (i == trace->nops - 1 ? !last
+            : (!op->model.charged || age > length
+               || (age == length && !end)))
+        {
+            continue;
+        }
+
+        for (n = 0; n < op->lookup.npatients; n++) {
+            seen |= (uint64_t) 1 << op->patients[n];
+            records++;
+        }
+    }
+
+    return trace->limits[limit].signal == NGX_PATIENT_GUARD_LOOKUPS
+           ? records : (uint64_t) __builtin_popcountll(seen);
+}
+
+
+static int
+never_admits_more(trace_t *trace, ngx_uint_t i)
+{
+    op_t                       *op;
+    ngx_patient_guard_limit_t  *limit;
+
+    op = &trace->ops[trace->nops - 1];
+    limit = &trace->limits[i];
+
+    return !op->model.charged || !trace->strict
+           || limit->action == NGX_PATIENT_GUARD_LOG
+           || (limit->action == NGX_PATIENT_GUARD_CHALLENGE && trace->passed)
+           || charged_within(trace, i, limit->window * 32, 1, 1)
+              <= limit->count;
+}
+
+
+static int
+never_refuses_early(trace_t *trace, ngx_uint_t i)
+{
+    op_t                       *op;
+    ngx_patient_guard_limit_t  *limit;
+
+    op = &trace->ops[trace->nops - 1];
+    limit = &trace->limits[i];
+
+    return op->model.rooms[i].wait == 0
+           || charged_within(trace, i, limit->window * 33, 0, 1)
+              > limit->count;
+}
+
+
+/* the differences, for whoever has to find out why */
+
+static void
+print_tally(const char *whose, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_uint_t  i;
+
+    printf("#   %-6s charged %d challenged %d by %d passed %d grants %" PRIu64,
+           whose, tally->charged, tally->challenged, (int) tally->challenger,
+           tally->passed, tally->grants_wait);
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        printf(" | %" PRIu32 " +%" PRIu64, tally->rooms[i].total,
+               tally->rooms[i].wait);
+    }
+
+    printf("\n");
+}
+
+
+static void
+print_trace(trace_t *trace)
+{
+    int                          i;
+    ngx_uint_t                   n;
+    ngx_patient_guard_limit_t   *limit;
+    ngx_patient_guard_lookup_t  *lookup;
+
+    printf("# PG_SEED=%" PRIu64 " PG_TRACES=1 plays this again\n",
+           trace->seed);
+
+    for (n = 0; n < trace->nlimits; n++) {
+        limit = &trace->limits[n];
+        printf("# limit %.*s=%" PRIu32 " action %d\n",
+               (int) limit->state.len, limit->state.data, limit->count,
+               limit->action);
+    }
+
+    printf("# grants %" PRIu32 "/%" PRIu64 "\n", trace->grants.count,
+           trace->grants.window);
+
+    for (i = 0; i < trace->nops; i++) {
+        lookup = &trace->ops[i].lookup;
+        printf("# %d: %+" PRId64 " key %d proof %" PRId64 "%s%s:", i,
+               lookup->now - trace->ops[i ? i - 1 : 0].lookup.now,
+               (int) lookup->account.word[1],
+               lookup->proof ? (int64_t) (lookup->proof - lookup->now) : 0,
+               lookup->dry_run ? " dry" : "", lookup->exempt ? " exempt" : "");
+
+        for (n = 0; n < lookup->npatients; n++) {
+            printf(" %d", trace->ops[i].patients[n]);
+        }
+
+        printf("\n");
+        print_tally("model", lookup, &trace->ops[i].model);
+    }
+}
+
+
+static int
+same(trace_t *trace, op_t *op, const char *whose,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_uint_t                  i, differ;
+    ngx_patient_guard_tally_t  *model;
+
+    model = &op->model;
+
+    differ = tally->charged != model->charged
+             || tally->challenged != model->challenged
+             || (model->challenged && tally->challenger != model->challenger)
+             || tally->passed != model->passed
+             || tally->grants_wait != model->grants_wait
+             || tally->outage;
+
+    for (i = 0; i < op->lookup.nlimits; i++) {
+        differ |= tally->rooms[i].total != model->rooms[i].total
+                  || tally->rooms[i].wait != model->rooms[i].wait;
+    }
+
+    if (differ) {
+        print_trace(trace);
+        printf("# lookup %d:\n", (int) (op - trace->ops));
+        print_tally(whose, &op->lookup, tally);
+    }
+
+    return !differ;
+}
+
+
+/* plays one lookup; returns the name of a rule that it breaks, or NULL */
+
+static const char *
+step(trace_t *trace, model_t *model)
+{
+    op_t                          *op;
+    ngx_uint_t                     i;
+    ngx_patient_guard_tally_t      tally;
+    ngx_patient_guard_verdict_e    verdict;
+    ngx_patient_guard_decision_t   decision;
+
+    op = draw_op(trace, model);
+    verdict = model_count(model, op);
+
+    trace->passed |= op->model.passed;
+
+    lookups++;
+    refusals += !op->model.charged;
+    challenges += op->model.challenged;
+    passes += op->model.passed;
+    exhausted += (op->model.grants_wait != 0);
+
+    stores_embedded(&op->lookup, &tally);
+
+    if (!same(trace, op, "shm", &tally)) {
+        return MODEL;
+    }
+
+    ngx_patient_guard_decide(&op->lookup, &tally, &decision);
+
+    if (decision.verdict != verdict) {
+        print_trace(trace);
+        return VERDICT;
+    }
+
+    for (i = 0; i < trace->nlimits && trace->forward; i++) {
+
+        if (!never_admits_more(trace, i)) {
+            print_trace(trace);
+            return MORE;
+        }
+
+        if (!never_refuses_early(trace, i)) {
+            print_trace(trace);
+            return EARLY;
+        }
+    }
+
+    if (with_redis) {
+        redis_ask(&op->lookup, &op->redis);
+    }
+
+    return NULL;
+}
+
+
+/* what Redis answered; then the memory beside it has to go on alone */
+
+static const char *
+replies(trace_t *trace, model_t *model)
+{
+    int                        i;
+    op_t                      *op;
+    ngx_patient_guard_tally_t  tally;
+
+    redis_answer();
+
+    for (i = 0; i < trace->nops; i++) {
+        op = &trace->ops[i];
+
+        if (!same(trace, op, "redis", &op->redis)) {
+            return REDIS;
+        }
+
+        ngx_patient_guard_shm_note(beside, &op->lookup, &op->redis);
+    }
+
+    op = draw_op(trace, model);
+    (void) model_count(model, op);
+
+    if (ngx_patient_guard_shm_count(beside, &op->lookup, &tally) != NGX_OK
+        || !same(trace, op, "beside", &tally))
+    {
+        return BESIDE;
+    }
+
+    return NULL;
+}
+
+
+static const char *
+play(uint64_t seed)
+{
+    int             n;
+    const char     *broken;
+
+    static trace_t  trace;
+    static model_t  model;
+
+    memset(&trace, 0, sizeof(trace_t));
+    memset(&model, 0, sizeof(model_t));
+
+    state = trace.seed = seed;
+    trace.forward = any(2);
+    trace.strict = any(2);
+
+    draw_limits(&trace);
+
+    for (n = 4 + any(OPS - 4); n; n--) {
+        broken = step(&trace, &model);
+
+        if (broken) {
+            return broken;
+        }
+    }
+
+    return with_redis ? replies(&trace, &model) : NULL;
+}
+
+
+static uint64_t
+wanted(const char *variable, uint64_t otherwise)
+{
+    char  *value;
+
+    value = getenv(variable);
+
+    return value ? strtoull(value, NULL, 10) : otherwise;
+}
+
+
+int
+main(void)
+{
+    uint64_t     i, n, seed;
+    const char  *broken;
+
+    n = wanted("PG_TRACES", 10000);
+    seed = wanted("PG_SEED", (uint64_t) time(NULL) << 20);
+
+    printf("# PG_SEED=%" PRIu64 " PG_TRACES=%" PRIu64 "\n", seed, n);
+
+    stores_open();
+    beside = embedded(1024);
+    broken = NULL;
+
+    for (i = 0; i < n && broken == NULL; i++) {
+        broken = play(seed + i);
+    }
+
+    stores_close();
+
+    ok(broken != MODEL, "%s", MODEL);
+    ok(broken != VERDICT, "%s", VERDICT);
+    ok(broken != MORE, "%s", MORE);
+    ok(broken != EARLY, "%s", EARLY);
+
+    if (with_redis) {
+        ok(broken != REDIS, "%s", REDIS);
+        ok(broken != BESIDE, "%s", BESIDE);
+    }
+
+    printf("# %d lookups: %d refused, %d challenged, %d passed, %d without "
+           "grants, %d clocks set back\n", lookups, refusals, challenges,
+           passes, exhausted, folds);
+
+    if (n >= 1000 && broken == NULL) {
+        ok(refusals && challenges && passes && exhausted && folds,
+           "the traces come by all that is to be shown");
+    }
+
+    return done();
 }
