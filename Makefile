@@ -1,7 +1,7 @@
 # make            the module, .build/ngx_patient_guard_module.so
 # make install    into the installed nginx (DESTDIR is respected)
 # make test       everything that can be proved (TESTS=t/x.t STORE=redis: a part)
-# make unit       only what needs no nginx
+# make unit       only the programs of t/unit
 # make asan       the same suites under AddressSanitizer and UBSan
 # make valgrind   the same suites under valgrind
 # make check      the order of ranks, the style

@@ -14,7 +14,7 @@ ngx_patient_guard_slice_wait(uint64_t slice, uint64_t now, uint64_t window)
 {
     uint64_t  dropped;
 
-    slice += NGX_PATIENT_GUARD_SLICES + 1;
+    slice += NGX_PATIENT_GUARD_SLICES;
 
     /* the first millisecond that falls in the slice, rounded up */
 

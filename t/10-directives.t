@@ -467,9 +467,7 @@ print $out $conf;
 close $out;
 
 is(statuses('/', '/'), '200 403');
-kill 'HUP', nginx_pid();
-ok(wait_for(sub { error_log() =~ /worker process \d+ exited with code 0/ }),
-   'reloaded');
+ok(reload());
 is(() = error_log() =~ /\[warn\].* the "zone" of policy "$PG_POLICY" has another size than before: what this node has counted starts anew in /g,
    1, 'said once');
 is(statuses('/'), store() eq 'redis' ? '403' : '200',

@@ -18,13 +18,6 @@ sub secrets {
     chmod 0600, $path or die "$path: $!\n";
 }
 
-sub reload {
-    my $exits = sub { scalar(() = error_log() =~ /exited with code 0/g) };
-    my $before = $exits->();
-    kill 'HUP', nginx_pid();
-    return wait_for(sub { $exits->() > $before });
-}
-
 secrets('one');
 
 run_tests();

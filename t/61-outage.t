@@ -159,53 +159,6 @@ sub answered_once {
     $asked = 0;
 }
 
-# --- a Redis server of our own: it may be stopped
-
-our %servers;
-
-sub start_redis {
-    my ($dir, @options) = @_;
-
-    mkdir $dir;
-    my $pid = fork // die "fork: $!\n";
-
-    if (!$pid) {
-        open STDOUT, '>>', "$dir/log";
-        open STDERR, '>&', \*STDOUT;
-        exec 'redis-server', '--port', 0, '--unixsocket', "$dir/sock",
-             '--dir', $dir, '--save', '', @options;
-        POSIX::_exit(1);
-    }
-
-    $servers{$dir} = $pid;
-    wait_for(sub { own($dir, 'PING') =~ /PONG|LOADING/ })
-        or die "no redis: " . PatientGuard::slurp("$dir/log");
-}
-
-sub own {
-    my ($dir, @command) = @_;
-
-    open my $cli, '-|', 'sh', '-c', 'exec redis-cli -s "$@" 2>&1', 'sh',
-         "$dir/sock", '--raw', @command;
-    local $/;
-    return scalar <$cli>;
-}
-
-sub stop_redis {
-    my ($dir) = @_;
-
-    my $pid = delete $servers{$dir} or return;
-    kill 'CONT', $pid;
-    kill 'KILL', $pid;
-    waitpid $pid, 0;
-    unlink "$dir/sock";
-}
-
-END {
-    local $?;
-    stop_redis($_) for keys %servers;
-}
-
 run_tests();
 
 __DATA__
@@ -584,11 +537,11 @@ outage('idle', sub { stop_redis($dir) }, sub { start_redis($dir) },
        ['error', 'is away: (connect|connection closed|recv)']);
 
 # in the midst of lookups, which wait for it at that moment
-own($dir, 'CLIENT', 'PAUSE', 10000, 'ALL');
+redis_at($dir, 'CLIENT', 'PAUSE', 10000, 'ALL');
 my $pid = fork // die "fork: $!\n";
 if (!$pid) {
     Time::HiRes::sleep(0.05);
-    kill 'KILL', $::servers{$dir};
+    kill 'KILL', redis_pid($dir);
     POSIX::_exit(0);
 }
 my %statuses;
@@ -614,7 +567,7 @@ answered_once();
 --- after
 my $dir = '$PG_TMP/$PG_POLICY.d';
 start_redis($dir);
-outage('stopped', sub { kill 'STOP', $::servers{$dir} }, sub {
+outage('stopped', sub { kill 'STOP', redis_pid($dir) }, sub {
 
     # new connections are not answered, either, and there is one at a time
     my ($worker) = split ' ', `ps -o pid= --ppid ${\ nginx_pid()}`;
@@ -628,7 +581,7 @@ outage('stopped', sub { kill 'STOP', $::servers{$dir} }, sub {
         $most = max($most, $sockets->());
         sleep 0.005;
     }
-    kill 'CONT', $::servers{$dir};
+    kill 'CONT', redis_pid($dir);
     wait_well('stopped');
     cmp_ok($most, '<=', $sockets->(), 'one connection for each policy');
 }, ['error', 'is away: no reply in time']);
@@ -670,41 +623,41 @@ start_redis($dir, '--enable-protected-configs', 'yes',
             '--busy-reply-threshold', 10);
 my @away = (lines => 0, back => 0);
 
-outage('oom', sub { own($dir, qw(CONFIG SET maxmemory 1)) },
-       sub { own($dir, qw(CONFIG SET maxmemory 0)) },
+outage('oom', sub { redis_at($dir, qw(CONFIG SET maxmemory 1)) },
+       sub { redis_at($dir, qw(CONFIG SET maxmemory 0)) },
        ['error', 'is away'], @away);
 is(count(0, qr/\[error\] .* answered "OOM /), 3, 'OOM is said');
 
-outage('replica', sub { own($dir, qw(REPLICAOF 127.0.0.1 1)) },
-       sub { own($dir, qw(REPLICAOF NO ONE)) },
+outage('replica', sub { redis_at($dir, qw(REPLICAOF 127.0.0.1 1)) },
+       sub { redis_at($dir, qw(REPLICAOF NO ONE)) },
        ['error', 'is away: READONLY']);
 
-outage('replicas', sub { own($dir, qw(CONFIG SET min-replicas-to-write 1)) },
-       sub { own($dir, qw(CONFIG SET min-replicas-to-write 0)) },
+outage('replicas', sub { redis_at($dir, qw(CONFIG SET min-replicas-to-write 1)) },
+       sub { redis_at($dir, qw(CONFIG SET min-replicas-to-write 0)) },
        ['error', 'is away'], @away);
 
-outage('noperm', sub { own($dir, qw(ACL SETUSER default -evalsha -eval)) },
-       sub { own($dir, qw(ACL SETUSER default +@all)) },
+outage('noperm', sub { redis_at($dir, qw(ACL SETUSER default -evalsha -eval)) },
+       sub { redis_at($dir, qw(ACL SETUSER default +@all)) },
        ['crit', 'is away: NOPERM']);
 
-outage('keys', sub { own($dir, qw(ACL SETUSER default resetkeys ~x)) },
-       sub { own($dir, qw(ACL SETUSER default allkeys)) },
+outage('keys', sub { redis_at($dir, qw(ACL SETUSER default resetkeys ~x)) },
+       sub { redis_at($dir, qw(ACL SETUSER default allkeys)) },
        ['crit', 'is away: NOPERM']);
 
 outage('password', sub {
-    own($dir, qw(CONFIG SET requirepass geheim));
-    own($dir, qw(-a geheim CLIENT KILL TYPE normal));
-}, sub { own($dir, '-a', 'geheim', 'CONFIG', 'SET', 'requirepass', '') },
+    redis_at($dir, qw(CONFIG SET requirepass geheim));
+    redis_at($dir, qw(-a geheim CLIENT KILL TYPE normal));
+}, sub { redis_at($dir, '-a', 'geheim', 'CONFIG', 'SET', 'requirepass', '') },
        ['crit', 'is away: NOAUTH']);
 
 outage('misconf', sub {
     mkdir "$dir/gone";
-    own($dir, 'CONFIG', 'SET', 'dir', "$dir/gone");
+    redis_at($dir, 'CONFIG', 'SET', 'dir', "$dir/gone");
     rmdir "$dir/gone";
-    own($dir, 'CONFIG', 'SET', 'save', '3600 1');
-    own($dir, 'BGSAVE');
-    wait_for(sub { own($dir, 'INFO') =~ /last_bgsave_status:err/ });
-}, sub { own($dir, 'CONFIG', 'SET', 'save', '') },
+    redis_at($dir, 'CONFIG', 'SET', 'save', '3600 1');
+    redis_at($dir, 'BGSAVE');
+    wait_for(sub { redis_at($dir, 'INFO') =~ /last_bgsave_status:err/ });
+}, sub { redis_at($dir, 'CONFIG', 'SET', 'save', '') },
        ['error', 'is away'], @away);
 
 # a busy one answers when its patience of 10 ms is over
@@ -713,9 +666,9 @@ outage('busy', sub {
     $pid = fork // die "fork: $!\n";
     exec 'redis-cli', '-s', "$dir/sock", 'EVAL', 'while true do end', 0
         if !$pid && open STDOUT, '>', '/dev/null';
-    wait_for(sub { own($dir, 'GET', 'x') =~ /BUSY/ });
+    wait_for(sub { redis_at($dir, 'GET', 'x') =~ /BUSY/ });
 }, sub {
-    own($dir, 'SCRIPT', 'KILL');
+    redis_at($dir, 'SCRIPT', 'KILL');
     waitpid $pid, 0;
 }, ['error', 'is away'], @away);
 
@@ -731,21 +684,21 @@ answered_once();
 my $dir = '$PG_TMP/$PG_POLICY.d';
 start_redis($dir);
 is_deeply(lookup('dupont', 1), \%::well, 'all is well');
-own($dir, qw(DEBUG POPULATE 20000 key 500)) =~ /OK/
-    or own($dir, 'EVAL', 'for i = 1, 20000 do redis.call("SET", "key:" .. i, '
+redis_at($dir, qw(DEBUG POPULATE 20000 key 500)) =~ /OK/
+    or redis_at($dir, 'EVAL', 'for i = 1, 20000 do redis.call("SET", "key:" .. i, '
            . 'string.rep("x", 500)) end', 0);
-own($dir, 'SAVE');
+redis_at($dir, 'SAVE');
 stop_redis($dir);
 
 # 20,000 keys at 100 us each
 start_redis($dir, qw(--key-load-delay 100
                      --loading-process-events-interval-bytes 1024));
-$::loading = own($dir, 'INFO') =~ /loading:1/;
+$::loading = redis_at($dir, 'INFO') =~ /loading:1/;
 ok($::loading, 'it loads');
 is_deeply(lookup('dupont', 2), \%::first, 'each mode answers');
 is_deeply(lookup('dupont', 3), \%::third, 'local counts know of Redis\'');
 is(count(0, qr/\[error\] .* is away: /), 3, 'said once');
-own($dir, qw(CONFIG SET key-load-delay 0));
+redis_at($dir, qw(CONFIG SET key-load-delay 0));
 is_deeply(wait_well('dupont'), \%::well, 'all is well again');
 is(count(0, qr/\[notice\] .* is back/), 3, 'said once');
 stop_redis($dir);
@@ -760,22 +713,22 @@ answered_once();
 my $dir = '$PG_TMP/$PG_POLICY.d';
 start_redis($dir);
 is_deeply(lookup('dupont', 1), \%::well, 'one account');
-my @keys = split ' ', own($dir, 'KEYS', '*');
+my @keys = split ' ', redis_at($dir, 'KEYS', '*');
 is(scalar @keys, 3, 'a key for each policy');
-my ($field) = grep { /^p/ } split ' ', own($dir, 'HKEYS', $keys[0]);
+my ($field) = grep { /^p/ } split ' ', redis_at($dir, 'HKEYS', $keys[0]);
 
 my %poisons = (
-    string => sub { own($dir, 'DEL', $_[0]); own($dir, 'SET', $_[0], 'x') },
-    set    => sub { own($dir, 'DEL', $_[0]); own($dir, 'SADD', $_[0], 'x') },
-    short  => sub { own($dir, 'HSET', $_[0], $field, 'x') },
-    long   => sub { own($dir, 'HSET', $_[0], $field, 'x' x 500) },
-    empty  => sub { own($dir, 'HSET', $_[0], $field, '') },
-    challenge => sub { own($dir, 'HSET', $_[0], '!challenge', 'x') },
-    grants => sub { own($dir, 'HSET', $_[0], '!grants', 'x' x 144 . 'y') },
+    string => sub { redis_at($dir, 'DEL', $_[0]); redis_at($dir, 'SET', $_[0], 'x') },
+    set    => sub { redis_at($dir, 'DEL', $_[0]); redis_at($dir, 'SADD', $_[0], 'x') },
+    short  => sub { redis_at($dir, 'HSET', $_[0], $field, 'x') },
+    long   => sub { redis_at($dir, 'HSET', $_[0], $field, 'x' x 500) },
+    empty  => sub { redis_at($dir, 'HSET', $_[0], $field, '') },
+    challenge => sub { redis_at($dir, 'HSET', $_[0], '!challenge', 'x') },
+    grants => sub { redis_at($dir, 'HSET', $_[0], '!grants', 'x' x 144 . 'y') },
 );
 
 for my $poison (sort keys %poisons) {
-    my $clients = own($dir, 'CLIENT', 'LIST') =~ s/(id=\d+) .*/$1/gr;
+    my $clients = redis_at($dir, 'CLIENT', 'LIST') =~ s/(id=\d+) .*/$1/gr;
     $poisons{$poison}->($_) for @keys;
     my $second = time;
     wait_for(sub { int time > int $second });
@@ -794,7 +747,7 @@ for my $poison (sort keys %poisons) {
     is($local->{status}, 403, "$poison: a third one is not");
     $::asked += 2;
 
-    own($dir, 'DEL', @keys);
+    redis_at($dir, 'DEL', @keys);
     is_deeply(lookup('dupont', 1), \%::well, "$poison: gone with the key");
 }
 stop_redis($dir);

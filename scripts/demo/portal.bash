@@ -130,6 +130,8 @@ configure() {
         cat > "$work/patient_guard_store.conf" <<-END
 		secret  $work/secret;
 		redis   unix:$work/redis.sock;
+		# load, portal, guard and Redis all share this machine's processors
+		redis_timeout  2s;
 		END
         od -An -tx1 -N32 /dev/urandom | tr -d ' \n' > "$work/secret"
     else

@@ -53,7 +53,8 @@ use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(sleep time);
 
 our @HELPERS = qw(redis get burst raw wait_for fake_commands
-                  error_log access_log nginx_pid store);
+                  start_redis stop_redis redis_at redis_pid
+                  error_log access_log nginx_pid reload store);
 
 our ($slot, $lock, $fake_pid, $fake_path, $fake_port, $blocks);
 
@@ -366,6 +367,25 @@ sub nginx_pid {
     return $pid;
 }
 
+# reads the configuration again; true when no old worker is left
+
+sub reload {
+    my %old = map { $_ => 1 } workers();
+
+    kill 'HUP', nginx_pid();
+    return wait_for(sub {
+        my @now = workers();
+        return @now && !grep { $old{$_} } @now;
+    });
+}
+
+sub workers {
+    my $master = nginx_pid();
+
+    return grep { slurp("/proc/$_/stat") =~ /.*\) \w $master / }
+        map { m{(\d+)$} } glob '/proc/[0-9]*';
+}
+
 
 # --- Redis
 
@@ -378,6 +398,53 @@ sub redis {
     close $cli or die "redis-cli @_: @lines\n";
     return wantarray ? @lines : join "\n", @lines;
 }
+
+# A server for one block, which may be killed, stopped, or spoilt: its socket
+# is $dir/sock.  start_redis($dir, '--option', ...)
+
+my %servers;
+
+sub start_redis {
+    my ($dir, @options) = @_;
+
+    mkdir $dir;
+    my $pid = fork // die "fork: $!\n";
+
+    if (!$pid) {
+        open STDOUT, '>>', "$dir/log";
+        open STDERR, '>&', \*STDOUT;
+        exec 'redis-server', '--port', 0, '--unixsocket', "$dir/sock",
+             '--dir', $dir, '--save', '', @options
+            or POSIX::_exit(1);
+    }
+
+    $servers{$dir} = $pid;
+    wait_for(sub { redis_at($dir, 'PING') =~ /PONG|LOADING|NOAUTH/ })
+        or die "redis: " . slurp("$dir/log");
+}
+
+sub stop_redis {
+    my ($dir) = @_;
+
+    my $pid = delete $servers{$dir} or return;
+    kill $_, $pid for qw(KILL CONT);
+    waitpid $pid, 0;
+    unlink "$dir/sock";
+}
+
+sub redis_pid { $servers{$_[0]} }
+
+# what redis-cli prints, errors too, as one text
+
+sub redis_at {
+    my ($dir, @command) = @_;
+
+    open my $cli, '-|', 'sh', '-c', 'exec redis-cli -s "$@" 2>&1', 'sh',
+         "$dir/sock", '--raw', @command or die "redis-cli: $!\n";
+    local $/;
+    return <$cli> // '';
+}
+
 
 # --- fake_redis holds the body of a function.  It is called with each
 # command that a connection sends, as a list, and once without one when a
@@ -462,6 +529,7 @@ sub fake_commands { split /\n/, slurp("$fake_path.log") }
 END {
     local $?;
     stop_fake();
+    stop_redis($_) for keys %servers;
 }
 
 

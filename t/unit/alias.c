@@ -107,7 +107,8 @@ derivation_is_for_ever(void)
     ngx_patient_guard_account_alias(&keys, &login, &account);
     ngx_patient_guard_account_hex(hex, &account);
 
-    ok(memcmp(hex, "e68198414c439882716c7b6f18395c28", 32) == 0, "an alias stays what it is");
+    ok(memcmp(hex, "e68198414c439882716c7b6f18395c28", 32) == 0,
+       "an alias stays what it is");
 }
 
 

@@ -19,7 +19,7 @@
 void *
 ngx_slab_alloc(ngx_slab_pool_t *pool, size_t size)
 {
-    if (size > pool->pfree * ngx_pagesize) {
+    if (size == 0 || size > pool->pfree * ngx_pagesize) {
         return NULL;
     }
 

@@ -71,7 +71,7 @@ typedef struct {
 
 static const char  MODEL[] = "shared memory tallies as the model does";
 static const char  VERDICT[] = "the verdict is the hardest of the limits";
-static const char  MORE[] = "no stretch of a window admits more than the count";
+static const char  MORE[] = "no stretch of a window admits more than counts";
 static const char  EARLY[] = "what a window and a 32nd has room for fits";
 static const char  REDIS[] = "Redis tallies as the model does";
 static const char  BESIDE[] = "shared memory beside Redis could go on alone";

@@ -1,0 +1,58 @@
+# Two workers and one Redis.
+
+use lib 't/lib';
+use PatientGuard;
+
+workers(2);
+
+sub workers_of { split ' ', `ps -o pid= --ppid ${\ nginx_pid()}` }
+
+# what is connected to a server, but for who asks
+
+sub clients {
+    my ($dir) = @_;
+
+    return scalar grep { !/cmd=client/ }
+        split /\n/, redis_at($dir, 'CLIENT', 'LIST') =~ s/\n+\z//r;
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a connection for each worker, one count, nothing left open
+--- policy
+account        $http_x_account trusted;
+redis          unix:$PG_TMP/$PG_POLICY.d/sock;
+redis_timeout  5s;
+limit          lookups=300/1h deny;
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+--- after
+my $dir = '$PG_TMP/$PG_POLICY.d';
+start_redis($dir);
+my @workers = workers_of();
+
+# each of them answers while the other one is stopped
+for my $round (0 .. 3) {
+    my ($stopped, $other) = @workers[$round % 2, ($round + 1) % 2];
+    kill 'STOP', $stopped;
+    wait_for(sub { PatientGuard::slurp("/proc/$stopped/stat") =~ /\) T/ });
+    my %statuses;
+    $statuses{$_}++ for burst(100, '/', 'X-Account' => 'dupont');
+    kill 'CONT', $stopped;
+    is_deeply(\%statuses, $round < 3 ? { 200 => 100 } : { 403 => 100 },
+              "round $round: one count");
+}
+is(clients($dir), 2, 'a connection for each worker');
+
+# a reload: others come, and these go
+kill 'HUP', nginx_pid();
+ok(wait_for(sub { !grep { kill 0, $_ } @workers }), 'the old workers go');
+ok(wait_for(sub { clients($dir) == 0 }), 'and their connections with them');
+is(get('/', 'X-Account' => 'dupont')->{status}, 403, 'Redis remembers');
+unlike(error_log(), qr/\[(alert|crit|emerg|error)\]|open socket/, 'in order');
+stop_redis($dir);

@@ -1,0 +1,358 @@
+# HTTP/2: many requests on one connection, each of which may end at any time.
+
+use lib 't/lib';
+use PatientGuard;
+
+use IO::Select;
+use IO::Socket::UNIX;
+use Time::HiRes qw(sleep time);
+
+# frames' types and flags
+use constant { DATA => 0, HEADERS => 1, RST_STREAM => 3, SETTINGS => 4,
+               PING => 6, GOAWAY => 7,
+               END_STREAM => 1, END_HEADERS => 4 };
+
+our $h2_socket;
+
+# a server of its own, over a unix socket
+
+sub server {
+    my ($rest) = @_;
+
+    return <<"END";
+server {
+    listen  unix:\$PG_TMP/\$PG_POLICY.h2 http2;
+    location / {
+        patient_guard  \$PG_POLICY;
+        add_header     X-Count \$patient_guard_count always;
+        proxy_pass     http://\$PG_PORTAL;
+    }
+    $rest
+}
+END
+}
+
+sub curl {
+    my ($path, @options) = @_;
+
+    open my $curl, '-|', 'curl', '-sS', '--http2-prior-knowledge',
+        '--unix-socket', $h2_socket, '-H', 'X-Account: dupont', '-i',
+        @options, "http://localhost$path" or die "curl: $!\n";
+    local $/;
+    return <$curl> // '';
+}
+
+sub frame {
+    my ($type, $flags, $stream, $payload) = @_;
+
+    return pack('Cn', length($payload) >> 16, length($payload) & 0xffff)
+           . pack('CCN', $type, $flags, $stream) . $payload;
+}
+
+# "literal without indexing", nothing of it compressed
+
+sub literal { map { pack('C', length $_) . $_ } @_ }
+
+sub headers {
+    my ($stream, $path, %is) = @_;
+
+    my $method = $is{body} ? "\x83" : "\x82";       # POST or GET
+    return frame(HEADERS, END_HEADERS | ($is{body} ? 0 : END_STREAM), $stream,
+                 join '', $method, "\x86", "\x04", literal($path),
+                          "\x01", literal('localhost'),
+                          "\x00", literal('x-account',
+                                          $is{account} // 'dupont'));
+}
+
+sub data { frame(DATA, $_[2] ? END_STREAM : 0, $_[0], $_[1]) }
+
+sub reset_stream { frame(RST_STREAM, 0, $_[0], pack 'N', 8) }
+
+sub h2 {
+    my $socket = IO::Socket::UNIX->new(Peer => $h2_socket)
+        or die "$h2_socket: $!\n";
+    my $self = { socket => $socket, read => '', streams => {} };
+    say_h2($self, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(SETTINGS, 0, 0, ''));
+    return $self;
+}
+
+sub say_h2 {
+    my ($h2, @frames) = @_;
+
+    my $bytes = join '', @frames;
+    while (length $bytes) {
+        my $n = syswrite $h2->{socket}, $bytes or die "h2: $!\n";
+        substr $bytes, 0, $n, '';
+    }
+}
+
+# reads frames until the streams named are at their end
+
+sub ended {
+    my ($h2, @streams) = @_;
+
+    until (!grep { !$h2->{streams}{$_}{ended} } @streams) {
+        while (length $h2->{read} >= 9) {
+            my ($high, $low, $type, $flags, $stream) =
+                unpack 'CnCCN', $h2->{read};
+            my $length = ($high << 16) + $low;
+            last if length $h2->{read} < 9 + $length;
+            my $payload = substr $h2->{read}, 9, $length;
+            substr $h2->{read}, 0, 9 + $length, '';
+
+            my $is = $h2->{streams}{$stream} //= { body => '' };
+            $is->{status} = $payload =~ /^[\x20-\x3f]*\x88/ ? 200
+                : $payload =~ /^[\x20-\x3f]*\x48\x03(\d+)/ ? $1 : 'unknown'
+                if $type == HEADERS;
+            $is->{body} .= $payload if $type == DATA;
+            $is->{status} = 'reset' if $type == RST_STREAM;
+            $is->{ended} = 1
+                if $type == RST_STREAM
+                   || $flags & END_STREAM && ($type == HEADERS
+                                              || $type == DATA);
+            say_h2($h2, frame(PING, 1, 0, $payload))
+                if $type == PING && !($flags & 1);
+        }
+        last if !grep { !$h2->{streams}{$_}{ended} } @streams;
+
+        IO::Select->new($h2->{socket})->can_read(PatientGuard::patience())
+            && sysread($h2->{socket}, $h2->{read}, 65536, length $h2->{read})
+            or last;
+    }
+
+    return map { $h2->{streams}{$_}{status} // 'none' } @streams;
+}
+
+sub odd { map { 2 * $_ - 1 } 1 .. $_[0] }
+
+sub tally {
+    my %by;
+    $by{$_}++ for @_;
+    return join ', ', map { "$by{$_} x $_" } sort keys %by;
+}
+
+sub said {
+    my ($what) = @_;
+    return scalar(() = error_log() =~ /$what/g);
+}
+
+sub workers_of { split ' ', `ps -o pid= --ppid ${\ nginx_pid()}` }
+
+sub sockets_of {
+    my ($worker) = @_;
+
+    return scalar grep { (readlink($_) // '') =~ /^socket:/ }
+        glob "/proc/$worker/fd/*";
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: counted, and refused with a body
+--- policy
+account  $http_x_account trusted;
+limit    lookups=2/1h deny;
+--- http_config eval: ::server('')
+--- config
+--- after
+$::h2_socket = '$PG_TMP/$PG_POLICY.h2';
+like(curl('/'), qr{^HTTP/2 200.*x-count: 1.*record of /}s, 'the first');
+like(curl('/', '-d', 'x' x 100_000), qr{^HTTP/2 200.*x-count: 2}s, 'a POST');
+my $refused = curl('/');
+like($refused, qr{^HTTP/2 403.*x-count: 2}s, 'refused');
+like($refused, qr{cache-control: no-store}, 'not to be stored');
+like($refused, qr{content-type: application/problem\+json.*"status":403}s,
+     'with a problem document');
+like(curl('/', '-I'), qr{^HTTP/2 403}, 'HEAD');
+like(curl('/', '-d', 'x' x 100_000), qr{^HTTP/2 403.*"status":403}s, 'POST');
+is(said('\[(?:alert|crit|error)\]'), 0, 'nothing is wrong');
+
+
+
+=== TEST 2: a hundred streams at once
+--- policy
+account  $http_x_account trusted;
+limit    lookups=60/1h deny;
+--- http_config eval: ::server('')
+--- config
+--- after
+$::h2_socket = '$PG_TMP/$PG_POLICY.h2';
+my $h2 = h2();
+say_h2($h2, map { headers($_, "/$_") } odd(100));
+is(tally(ended($h2, odd(100))), '60 x 200, 40 x 403', 'as the limit says');
+is(scalar(grep { $_->{body} =~ /^record of / } values %{ $h2->{streams} }), 60,
+   'sixty records');
+is(said('\[(?:alert|crit|error)\]'), 0, 'nothing is wrong');
+
+
+
+=== TEST 3: streams that are reset while the guard holds them
+--- policy
+account         $http_x_account trusted;
+limit           lookups=1/10s throttle;
+throttle_delay  30s;
+--- http_config eval: ::server('')
+--- config
+--- after
+$::h2_socket = '$PG_TMP/$PG_POLICY.h2';
+my ($worker) = workers_of();
+my $sockets = sockets_of($worker);
+my $h2 = h2();
+say_h2($h2, headers(1, '/'));
+is(tally(ended($h2, 1)), '1 x 200', 'the first lookup');
+
+my @held = map { 2 * $_ + 1 } 1 .. 50;
+say_h2($h2, map { headers($_, "/held") } @held);
+ok(wait_for(sub { said('http request line: "GET /held') == 50
+                  || said('http2 http header: ":path: /held"') == 50 }),
+   'fifty are held');
+say_h2($h2, map { reset_stream($_) } @held);
+ok(wait_for(sub { (() = access_log() =~ m{/held HTTP/2.0" 499 }g) == 50 }),
+   'they end as 499');
+
+say_h2($h2, headers(201, '/', account => 'durand'));
+is(tally(ended($h2, 201)), '1 x 200', 'the connection goes on');
+
+# HEADERS and RST_STREAM in one packet
+say_h2($h2, map { (headers($_, '/rapid'), reset_stream($_)) }
+            map { 2 * $_ + 1 } 200 .. 700);
+say_h2($h2, headers(2001, '/', account => 'durant'));
+is(tally(ended($h2, 2001)), '1 x 200', 'rapidly, as well');
+
+# and a connection that goes with streams on it
+say_h2($h2, map { headers($_, '/gone') } map { 2 * $_ + 1 } 1001 .. 1050);
+ok(wait_for(sub { said('":path: /gone"') >= 50 }), 'fifty more');
+close $h2->{socket};
+ok(wait_for(sub { sockets_of($worker) == $sockets }), 'nothing stays open');
+is((workers_of())[0], $worker, 'the worker lives');
+is(said('\[(?:alert|crit|error)\]'), 0, 'nothing is wrong');
+
+
+
+=== TEST 4: streams that are reset while Redis thinks
+--- policy
+account        $http_x_account trusted;
+secret         $PG_KEY;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  20s;
+limit          lookups=10000/1h deny;
+--- http_config eval: ::server('')
+--- config
+--- fake_redis
+return unless @command;
+my $reply = $peer->real(@command);
+Time::HiRes::sleep(0.01) while -e '$PG_TMP/$PG_POLICY.wait';
+$peer->send($reply);
+--- after
+$::h2_socket = '$PG_TMP/$PG_POLICY.h2';
+my $wait = '$PG_TMP/$PG_POLICY.wait';
+my ($worker) = workers_of();
+my $h2 = h2();
+say_h2($h2, headers(1, '/'));
+is(tally(ended($h2, 1)), '1 x 200', 'Redis answers');
+my $sockets = sockets_of($worker);
+
+open my $file, '>', $wait;
+my @held = map { 2 * $_ + 1 } 1 .. 50;
+say_h2($h2, map { headers($_, "/held") } @held);
+ok(wait_for(sub { said('":path: /held"') >= 50 }), 'fifty wait');
+
+# every other one is reset, and they are answered between
+say_h2($h2, map { reset_stream($held[$_]) } grep { $_ % 2 } 0 .. $#held);
+ok(wait_for(sub { (() = access_log() =~ m{/held HTTP/2.0" 499 }g) == 25 }),
+   'half of them end');
+unlink $wait;
+is(tally(ended($h2, map { $held[$_] } grep { $_ % 2 == 0 } 0 .. $#held)),
+   '25 x 200', 'the other half is answered');
+
+# at any moment
+srand 20220317;
+for my $i (0 .. ($ENV{PG_SLOW} ? 20 : 200)) {
+    my @streams = map { 1001 + 6 * $i + $_ } 0, 2, 4;
+    say_h2($h2, map { headers($_, '/any') } @streams);
+    sleep rand 0.003;
+    say_h2($h2, map { reset_stream($_) } @streams);
+}
+say_h2($h2, headers(10001, '/', account => 'durand'));
+is(tally(ended($h2, 10001)), '1 x 200', 'the connection goes on');
+
+# a connection that goes with streams on it
+open $file, '>', $wait;
+say_h2($h2, map { headers($_, '/gone') } map { 2 * $_ + 1 } 10001 .. 10050);
+ok(wait_for(sub { said('":path: /gone"') >= 50 }), 'fifty more');
+close $h2->{socket};
+ok(wait_for(sub { sockets_of($worker) == $sockets - 1 }), 'none stays open');
+unlink $wait;
+$h2 = h2();
+say_h2($h2, headers(1, '/'));
+is(tally(ended($h2, 1)), '1 x 200', 'others go on');
+is((workers_of())[0], $worker, 'the worker lives');
+is(said('\[(?:alert|crit|error)\]'), 0, 'nothing is wrong');
+
+
+
+=== TEST 5: a body that arrives before, while and after the guard decides
+--- policy
+account        $http_x_account trusted;
+secret         $PG_KEY;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  20s;
+limit          lookups=1/1h deny;
+--- http_config eval: ::server('')
+--- config
+--- fake_redis
+return unless @command;
+my $reply = $peer->real(@command);
+Time::HiRes::sleep(0.01) while -e '$PG_TMP/$PG_POLICY.wait';
+$peer->send($reply);
+--- after
+$::h2_socket = '$PG_TMP/$PG_POLICY.h2';
+my $wait = '$PG_TMP/$PG_POLICY.wait';
+my $h2 = h2();
+my $stream = 1;
+for my $expected (200, 403, 403) {
+    my $asked = () = fake_commands();
+    open my $file, '>', $wait;
+    say_h2($h2, headers($stream, '/', body => 1), data($stream, 'x' x 1000));
+    ok(wait_for(sub { (() = fake_commands()) > $asked }), 'Redis is asked');
+    say_h2($h2, data($stream, 'x' x 1000));
+    unlink $wait;
+    say_h2($h2, data($stream, 'x' x 1000, 1)) if $expected == 200;
+    is(tally(ended($h2, $stream)), "1 x $expected", 'answered');
+    say_h2($h2, data($stream, 'x' x 1000, 1)) if $expected != 200;
+    $stream += 2;
+}
+say_h2($h2, headers(101, '/', account => 'durand'));
+is(tally(ended($h2, 101)), '1 x 200', 'the connection goes on');
+is(said('\[(?:alert|crit|error)\]'), 0, 'nothing is wrong');
+
+
+
+=== TEST 6: a reload while streams wait
+--- policy
+account        $http_x_account trusted;
+secret         $PG_KEY;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  20s;
+limit          lookups=20/1h deny;
+--- http_config eval: ::server('')
+--- config
+--- fake_redis
+return unless @command;
+my $reply = $peer->real(@command);
+Time::HiRes::sleep(0.01) while -e '$PG_TMP/$PG_POLICY.wait';
+$peer->send($reply);
+--- after
+$::h2_socket = '$PG_TMP/$PG_POLICY.h2';
+my ($worker) = workers_of();
+open my $file, '>', '$PG_TMP/$PG_POLICY.wait';
+my $h2 = h2();
+say_h2($h2, map { headers($_, "/held") } odd(30));
+ok(wait_for(sub { said('":path: /held"') >= 30 }), 'thirty wait');
+kill 'HUP', nginx_pid();
+ok(wait_for(sub { said('gracefully shutting down') }), 'told to go');
+unlink '$PG_TMP/$PG_POLICY.wait';
+is(tally(ended($h2, odd(30))), '20 x 200, 10 x 403', 'all are answered');
+ok(wait_for(sub { !kill 0, $worker }), 'the old worker goes');
+is(said('\[(?:alert|crit|error)\]|open socket'), 0, 'nothing is wrong');

@@ -1,0 +1,692 @@
+
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm */
+
+
+#include "embedded.h"
+#include "tap.h"
+
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+
+#define ACCOUNTS    12
+#define PATIENTS    8
+#define NAMED       3
+#define KILLS       400
+#define STEPPED     8           /* seconds of single steps, */
+#define LOOKUPS     60          /*   for so many lookups at most */
+
+#define CHALLENGED  1           /* the queue whose total is an id */
+
+
+enum { NOWHERE = 0, FREE, MEMBER, QUEUE, ENTRY };
+
+
+/* a walk through all of a node, and the first thing that is wrong */
+
+typedef struct {
+    ngx_patient_guard_node_t  *node;
+    u_char                    *where;          /* each cell is found */
+    uint64_t                   found;
+    uint64_t                   members;
+    uint64_t                   patients;
+} walk_t;
+
+
+static int
+find_cell(walk_t *walk, ngx_patient_guard_ref_t ref, u_char where)
+{
+    if (ref == 0 || ref >= walk->node->zone.pool.fresh
+        || walk->where[ref] != NOWHERE)
+    {
+        return 0;
+    }
+
+    walk->where[ref] = where;
+    walk->found++;
+
+    return 1;
+}
+
+
+static const char *
+walk_free(walk_t *walk)
+{
+    ngx_patient_guard_ref_t    ref;
+    ngx_patient_guard_zone_t  *zone;
+
+    zone = &walk->node->zone;
+
+    if (zone->pool.fresh > zone->ncells) {
+        return "cells are used that are not there";
+    }
+
+    for (ref = zone->pool.free;
+         ref;
+         ref = *(ngx_patient_guard_ref_t *) &zone->cells[ref])
+    {
+        if (!find_cell(walk, ref, FREE)) {
+            return "a free cell is in two places";
+        }
+    }
+
+    if (walk->found + zone->ncells - zone->pool.fresh != zone->pool.nfree) {
+        return "free cells are miscounted";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+walk_entries(walk_t *walk, ngx_patient_guard_ref_t ref)
+{
+    uint32_t                    total, age, before;
+    ngx_patient_guard_ref_t     next, prev;
+    ngx_patient_guard_zone_t   *zone;
+    ngx_patient_guard_entry_t  *entry;
+    ngx_patient_guard_queue_t  *queue;
+
+    zone = &walk->node->zone;
+    queue = ngx_patient_guard_queue(zone, ref);
+
+    total = 0;
+    before = 0xffffffff;
+    prev = 0;
+
+    for (next = queue->first; next; next = entry->next) {
+
+        if (!find_cell(walk, next, ENTRY)) {
+            return "an entry is in two places";
+        }
+
+        entry = ngx_patient_guard_entry(zone, next);
+        age = (uint32_t) queue->newest - entry->slice;
+
+        if (entry->prev != prev || entry->queue != ref) {
+            return "an entry does not know where it is";
+        }
+
+        if (age > before) {
+            return "entries are out of order";
+        }
+
+        if (entry->patient) {
+            walk->patients++;
+
+            if (ngx_patient_guard_entry_find(zone, ref, entry->patient)
+                != next)
+            {
+                return "a patient is not found";
+            }
+        }
+
+        total += entry->count;
+        before = age;
+        prev = next;
+    }
+
+    if (queue->last != prev) {
+        return "the last entry is not the last";
+    }
+
+    if (queue->total != total && queue->id != CHALLENGED) {
+        return "a total is wrong";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
+{
+    const char                *wrong;
+    ngx_patient_guard_ref_t    ref;
+    ngx_patient_guard_zone_t  *zone;
+
+    zone = &walk->node->zone;
+
+    for (ref = *queues; ref; ref = ngx_patient_guard_queue(zone, ref)->next) {
+
+        if (!find_cell(walk, ref, QUEUE)) {
+            return "a queue is in two places";
+        }
+
+        if (ngx_patient_guard_queue_find(zone, queues,
+                             ngx_patient_guard_queue(zone, ref)->id) != ref)
+        {
+            return "two queues have one id";
+        }
+
+        wrong = walk_entries(walk, ref);
+        if (wrong) {
+            return wrong;
+        }
+    }
+
+    return NULL;
+}
+
+
+static const char *
+walk_members(walk_t *walk)
+{
+    const char                  *wrong;
+    ngx_patient_guard_ref_t      ref, older;
+    ngx_patient_guard_node_t    *node;
+    ngx_patient_guard_member_t  *member;
+
+    node = walk->node;
+    older = 0;
+
+    for (ref = node->ages.oldest; ref; ref = member->newer) {
+
+        if (!find_cell(walk, ref, MEMBER)) {
+            return "an account is in two places";
+        }
+
+        walk->members++;
+        member = ngx_patient_guard_member(node, ref);
+
+        if (member->older != older) {
+            return "an account does not know who is older";
+        }
+
+        if (ngx_patient_guard_member_find(node, &member->alias) != ref) {
+            return "an account is not found";
+        }
+
+        wrong = walk_queues(walk, &member->queues);
+        if (wrong) {
+            return wrong;
+        }
+
+        older = ref;
+    }
+
+    return node->ages.newest == older ? NULL : "the newest is not the last";
+}
+
+
+/* whoever is found in a chain was found before; none is there twice */
+
+static const char *
+walk_chains(walk_t *walk, ngx_patient_guard_ref_t *heads, uint32_t mask,
+    u_char where, size_t link, uint64_t n)
+{
+    uint32_t                  i;
+    ngx_patient_guard_ref_t   ref;
+
+    for (i = 0; i <= mask; i++) {
+        for (ref = heads[i];
+             ref;
+             ref = *(ngx_patient_guard_ref_t *)
+                   (walk->node->zone.cells[ref].bytes + link))
+        {
+            if (ref >= walk->node->zone.ncells || walk->where[ref] != where
+                || n-- == 0)
+            {
+                return "a chain leads astray";
+            }
+        }
+    }
+
+    return n == 0 ? NULL : "a chain is too short";
+}
+
+
+static const char *
+walk_node(ngx_patient_guard_node_t *node)
+{
+    walk_t       walk = { .node = node };
+    const char  *wrong;
+
+    walk.where = calloc(node->zone.ncells, 1);
+
+    wrong = walk_free(&walk);
+
+    if (wrong == NULL) {
+        wrong = walk_members(&walk);
+    }
+
+    if (wrong == NULL) {
+        wrong = walk_chains(&walk, node->members, node->member_mask, MEMBER,
+                            offsetof(ngx_patient_guard_member_t, chain),
+                            walk.members);
+    }
+
+    if (wrong == NULL) {
+        wrong = walk_chains(&walk, node->zone.entries, node->zone.entry_mask,
+                            ENTRY, offsetof(ngx_patient_guard_entry_t, chain),
+                            walk.patients);
+    }
+
+    if (wrong == NULL && walk.found + 1 != node->zone.pool.fresh) {
+        wrong = "a cell is lost";
+    }
+
+    free(walk.where);
+
+    return wrong;
+}
+
+
+/* lookups of all kinds */
+
+static ngx_patient_guard_limit_t  limits[] = {
+    { .id = 3, .signal = NGX_PATIENT_GUARD_LOOKUPS,
+      .action = NGX_PATIENT_GUARD_DENY, .window = 32000, .count = 9 },
+    { .id = 4, .signal = NGX_PATIENT_GUARD_PATIENTS_SEEN,
+      .action = NGX_PATIENT_GUARD_CHALLENGE, .window = 32000, .count = 4 },
+    { .id = 5, .signal = NGX_PATIENT_GUARD_PATIENTS_SEEN,
+      .action = NGX_PATIENT_GUARD_LOG, .window = 320000, .count = 3 }
+};
+
+static ngx_patient_guard_grants_t  grants = { 3, 320000 };
+static uint64_t                    now = 1600000000000;
+
+
+static void
+lookup_one(ngx_patient_guard_lookup_t *lookup, uint64_t account,
+    ngx_patient_guard_named_t *patient)
+{
+    memset(lookup, 0, sizeof(ngx_patient_guard_lookup_t));
+
+    lookup->account.word[0] = account;
+    lookup->patients = patient;
+    lookup->npatients = 1;
+    lookup->limits = limits;
+    lookup->nlimits = 3;
+    lookup->grants = &grants;
+    lookup->now = now;
+}
+
+
+static void
+lookup_any(ngx_patient_guard_shm_t *shm)
+{
+    long                        back;
+    uint64_t                    account, key, first;
+    ngx_uint_t                  i;
+    ngx_patient_guard_named_t   patients[NAMED];
+    ngx_patient_guard_tally_t   tally;
+    ngx_patient_guard_lookup_t  lookup;
+
+    back = random() % 20 ? 0 : random() % 40000;
+    now += random() % 2 ? 0 : random() % 4000;
+
+    account = 1 + random() % ACCOUNTS;
+    key = random() % 2;
+    first = random() % PATIENTS;
+
+    lookup_one(&lookup, account, patients);
+
+    lookup.account.word[1] = key;
+    lookup.previous.word[0] = account;
+    lookup.previous.word[1] = 1 - key;
+    lookup.now = now - back;
+    lookup.proof = random() % 4 ? 0 : lookup.now;
+    lookup.exempt = (random() % 8 == 0);
+    lookup.npatients = 1 + random() % NAMED;
+
+    for (i = 0; i < lookup.npatients; i++) {
+        patients[i].current = key << 32 | ((first + i) % PATIENTS + 1);
+        patients[i].previous = patients[i].current ^ (uint64_t) 1 << 32;
+    }
+
+    if (random() % 4) {
+        (void) ngx_patient_guard_shm_count(shm, &lookup, &tally);
+        return;
+    }
+
+    /* as another node might have decided */
+
+    memset(&tally, 0, sizeof(tally));
+    tally.charged = random() % 2;
+    tally.challenged = (random() % 8 == 0);
+    tally.challenger = 1;
+    tally.passed = (random() % 8 == 0);
+
+    ngx_patient_guard_shm_note(shm, &lookup, &tally);
+}
+
+
+static void
+lookups_leave_the_zone_whole(void)
+{
+    int                       i;
+    const char               *wrong;
+    ngx_patient_guard_shm_t  *shm;
+
+    shm = embedded(2);
+    wrong = walk_node(shm->node);
+
+    for (i = 0; i < 20000 && wrong == NULL; i++) {
+        lookup_any(shm);
+        wrong = walk_node(shm->node);
+    }
+
+    ok(wrong == NULL, "whole after %d lookups: %s", i, wrong ? wrong : "yes");
+    ok(ngx_patient_guard_shm_evicted(shm) > 100, "many accounts made room");
+}
+
+
+/* a worker is killed: the master releases its lock, another recovers */
+
+static const char *
+take_over(ngx_patient_guard_shm_t *shm, int *saved)
+{
+    ngx_shmtx_unlock(&shm->pool->mutex);
+
+    *saved += (shm->node->zone.saved != 0);
+    ngx_patient_guard_recover(&shm->node->zone);
+
+    return walk_node(shm->node);
+}
+
+
+static void
+a_worker_may_be_killed_at_any_moment(void)
+{
+    int                       i, saved;
+    pid_t                     pid;
+    const char               *wrong;
+    ngx_patient_guard_shm_t  *shm;
+
+    shm = embedded(2);
+    wrong = NULL;
+    saved = 0;
+
+    for (i = 0; i < KILLS && wrong == NULL; i++) {
+        now += 1000;
+        pid = fork();
+
+        if (pid == 0) {
+            for (srandom(i); /* void */ ; lookup_any(shm)) { /* void */ }
+        }
+
+        usleep(500 + random() % 2000);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+
+        wrong = take_over(shm, &saved);
+    }
+
+    ok(wrong == NULL, "whole after %d kills: %s", i, wrong ? wrong : "yes");
+    ok(saved > 0, "%d of them in the midst of a change", saved);
+}
+
+
+/*
+ * The same without chance: the worker is stopped after each instruction.
+ * Wherever one altered the zone, what a kill would leave is recovered, walked,
+ * and put back.
+ */
+
+static void
+a_worker_may_be_killed_at_any_instruction(void)
+{
+    int                        i, status, saved, states;
+    long                       steps;
+    time_t                     until;
+    pid_t                      pid;
+    size_t                     size;
+    u_char                    *live, *copy;
+    const char                *wrong;
+    ngx_patient_guard_shm_t   *shm;
+
+    shm = embedded(1);
+    live = (u_char *) shm->pool;
+    size = 2 * ngx_pagesize;
+    copy = calloc(1, size);
+
+    for (i = 0; i < 300; i++) {
+        lookup_any(shm);
+    }
+
+    pid = fork();
+
+    if (pid == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+            _exit(1);
+        }
+
+        raise(SIGSTOP);
+
+        for (i = 0; i < LOOKUPS; i++) {
+            lookup_any(shm);
+        }
+
+        _exit(0);
+    }
+
+    wrong = NULL;
+    saved = states = 0;
+
+    until = time(NULL) + STEPPED;
+
+    for (steps = 0; /* void */ ; steps++) {
+        waitpid(pid, &status, 0);
+
+        if (!WIFSTOPPED(status)) {
+            break;
+        }
+
+        if (time(NULL) >= until) {
+            kill(pid, SIGKILL);
+            continue;
+        }
+
+        if (wrong == NULL && memcmp(copy, live, size) != 0) {
+            memcpy(copy, live, size);
+            wrong = take_over(shm, &saved);
+            memcpy(live, copy, size);
+            states++;
+        }
+
+        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0) {
+            break;
+        }
+    }
+
+    free(copy);
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 1) {
+        printf("# ptrace() is not allowed here: nobody is stopped\n");
+        return;
+    }
+
+    printf("# %ld instructions\n", steps);
+    ok(wrong == NULL, "whole in all of %d states: %s", states,
+       wrong ? wrong : "yes");
+    ok(saved > states / 2, "%d of them in the midst of a change", saved);
+}
+
+
+/* accounts in the order of their last use: who is known is the newest few */
+
+static void
+who_was_idle_longest_makes_room(void)
+{
+    int                          i, n, wrong, known;
+    uint64_t                     order[100], account;
+    ngx_patient_guard_shm_t     *shm;
+    ngx_patient_guard_named_t    patient = { 1, 0 };
+    ngx_patient_guard_tally_t    tally;
+    ngx_patient_guard_lookup_t   lookup;
+    ngx_patient_guard_account_t  alias;
+
+    shm = embedded(1);
+    wrong = n = 0;
+
+    for (i = 0; i < 2000; i++) {
+        account = 1 + random() % 60;
+
+        lookup_one(&lookup, account, &patient);
+        wrong += ngx_patient_guard_shm_count(shm, &lookup, &tally) != NGX_OK;
+
+        for (known = 0; known < n && order[known] != account; known++) {
+            /* void */
+        }
+
+        n -= (known < n);
+        memmove(order + 1, order, known * sizeof(order[0]));
+        order[0] = account;
+        n++;
+
+        /* the one that was just used, and those before it without a gap */
+
+        for (known = 0; known < n; known++) {
+            alias.word[0] = order[known];
+            alias.word[1] = 0;
+
+            if (ngx_patient_guard_member_find(shm->node, &alias) == 0) {
+                break;
+            }
+        }
+
+        wrong += known == 0;
+        n = known;
+
+        for (account = known = 0; account < 60; account++) {
+            alias.word[0] = account + 1;
+            known += ngx_patient_guard_member_find(shm->node, &alias) != 0;
+        }
+
+        wrong += known != n;
+    }
+
+    is(wrong, 0, "known are those used last, always the present one");
+    ok(n > 5 && n < 60, "%d accounts fit", n);
+    ok(walk_node(shm->node) == NULL, "the zone is whole");
+}
+
+
+static void
+an_account_too_large_is_an_error(void)
+{
+    uint64_t                    evicted;
+    ngx_patient_guard_shm_t    *shm;
+    ngx_patient_guard_named_t   patients[NGX_PATIENT_GUARD_PATIENTS];
+    ngx_patient_guard_tally_t   tally;
+    ngx_patient_guard_lookup_t  lookup;
+
+    shm = embedded(1);
+    memset(patients, 0, sizeof(patients));
+
+    for (lookup.npatients = 0;
+         lookup.npatients < NGX_PATIENT_GUARD_PATIENTS;
+         lookup.npatients++)
+    {
+        patients[lookup.npatients].current = lookup.npatients + 1;
+    }
+
+    lookup_one(&lookup, 1, patients);
+    is(ngx_patient_guard_shm_count(shm, &lookup, &tally), NGX_OK,
+       "one patient fits");
+
+    lookup.npatients = NGX_PATIENT_GUARD_PATIENTS;
+    is(ngx_patient_guard_shm_count(shm, &lookup, &tally), NGX_ERROR,
+       "512 patients do not, and it is told");
+    is(tally.charged, 0, "nothing is charged");
+
+    lookup.account.word[0] = 2;
+    is(ngx_patient_guard_shm_count(shm, &lookup, &tally), NGX_ERROR,
+       "nor of an account that is new");
+    ok(walk_node(shm->node) == NULL, "the zone is whole");
+
+    lookup.npatients = 1;
+    evicted = ngx_patient_guard_shm_evicted(shm);
+    is(ngx_patient_guard_shm_count(shm, &lookup, &tally), NGX_OK,
+       "and goes on");
+    is(ngx_patient_guard_shm_evicted(shm), evicted, "with room enough");
+}
+
+
+/* one account grows until it has the whole zone */
+
+static void
+the_present_account_is_never_evicted(void)
+{
+    ngx_int_t                     rc;
+    ngx_patient_guard_shm_t      *shm;
+    ngx_patient_guard_limit_t     wide = limits[2];
+    ngx_patient_guard_named_t     patient = { 1, 0 };
+    ngx_patient_guard_tally_t     tally;
+    ngx_patient_guard_lookup_t    lookup;
+
+    shm = embedded(1);
+    wide.count = 1000;
+
+    lookup_one(&lookup, 2, &patient);
+    (void) ngx_patient_guard_shm_count(shm, &lookup, &tally);
+
+    lookup_one(&lookup, 1, &patient);
+    lookup.limits = &wide;
+    lookup.nlimits = 1;
+
+    do {
+        rc = ngx_patient_guard_shm_count(shm, &lookup, &tally);
+        patient.current++;
+
+    } while (rc == NGX_OK && tally.rooms[0].total == patient.current - 1);
+
+    is(rc, NGX_ERROR, "until it has all but a few cells");
+    is(ngx_patient_guard_shm_evicted(shm), 1, "the other one had to go");
+    ok(ngx_patient_guard_member_find(shm->node, &lookup.account) != 0,
+       "it is still there");
+    ok(shm->node->zone.pool.nfree < 6, "and %d cells",
+       (int) shm->node->zone.pool.nfree);
+    ok(walk_node(shm->node) == NULL, "the zone is whole");
+}
+
+
+static void
+a_zone_has_a_least_size(void)
+{
+    ok(embedded(0) == NULL, "without a page there is no zone");
+    ok(embedded(1) != NULL, "one page will do");
+}
+
+
+/* every page of it, whatever their number, and not a byte more */
+
+static void
+all_of_a_zone_is_used(void)
+{
+    ngx_uint_t                 pages;
+    ngx_patient_guard_shm_t   *shm;
+    ngx_patient_guard_zone_t  *zone;
+
+    for (pages = 1; pages <= 2048; pages = pages * 3 + 1) {
+        shm = embedded(pages);
+        zone = &shm->node->zone;
+
+        is((u_char *) &zone->cells[zone->ncells] - (u_char *) shm->node,
+           pages * ngx_pagesize, "%d pages end with the last of %d cells",
+           (int) pages, (int) zone->ncells);
+    }
+}
+
+
+int
+main(void)
+{
+    unsigned int  seed;
+
+    seed = (unsigned int) time(NULL);
+    srandom(seed);
+    printf("# seed %u\n", seed);
+
+    lookups_leave_the_zone_whole();
+    a_worker_may_be_killed_at_any_moment();
+    a_worker_may_be_killed_at_any_instruction();
+    who_was_idle_longest_makes_room();
+    an_account_too_large_is_an_error();
+    the_present_account_is_never_evicted();
+    a_zone_has_a_least_size();
+    all_of_a_zone_is_used();
+
+    return done();
+}
