@@ -29,10 +29,21 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 # nginx's handlers all have parameters that some of them do not use
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
-.PHONY: all install test unit asan valgrind check run serve clean FORCE
+.PHONY: all headers module install test unit asan valgrind check run serve \
+        clean FORCE
 .DELETE_ON_ERROR:
 
-all: $(OBJS)/Makefile
+# one build at a time: nginx's configure breaks beside another
+locked = mkdir -p $(BUILD) && flock $(BUILD)/lock \
+         $(MAKE) --no-print-directory
+
+all:
+	@$(locked) module
+
+headers:
+	@$(locked) $(OBJS)/Makefile
+
+module: $(OBJS)/Makefile
 	@echo "building $(MODULE:$(CURDIR)/%=%)"
 	@$(MAKE) -s --no-print-directory -C $(NGINX_SRC) -f $(OBJS)/Makefile modules
 	@cmp -s $(OBJS)/ngx_patient_guard_module.so $(MODULE) \
@@ -41,7 +52,6 @@ all: $(OBJS)/Makefile
 # another nginx or another compiler: configure anew
 $(BUILD)/for: FORCE
 	@scripts/setup build
-	@mkdir -p $(BUILD)
 	@{ PATH=$$PATH:/usr/sbin nginx -V; $(CC) --version; } > $@.new 2>&1
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 

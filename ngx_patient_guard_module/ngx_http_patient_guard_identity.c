@@ -467,6 +467,7 @@ ngx_http_patient_guard_claims(ngx_http_request_t *r,
 static uint64_t
 ngx_http_patient_guard_time(ngx_str_t *value)
 {
+    u_char     *point;
     ngx_int_t   ms;
     ngx_str_t   time;
 
@@ -474,11 +475,17 @@ ngx_http_patient_guard_time(ngx_str_t *value)
 
     ngx_http_patient_guard_trim(&time);
 
-    if (time.len > sizeof("9999999999.999999") - 1) {
+    point = ngx_strlchr(time.data, time.data + time.len, '.');
+
+    /* neither 64 bits here nor a double in Redis may run over */
+
+    if ((point ? (size_t) (point - time.data) : time.len)
+        > sizeof("999999999999") - 1)
+    {
         return 0;
     }
 
-    if (ngx_strlchr(time.data, time.data + time.len, '.')) {
+    if (point) {
 
         /* microseconds at the most: what is behind is no proof of anything */
 

@@ -249,6 +249,10 @@ ngx_http_patient_guard_hold(ngx_http_request_t *r,
 {
     ngx_msec_t  wait;
 
+    if (ctx->decision.wait > ctx->policy->throttle_delay) {
+        return NGX_DECLINED;
+    }
+
     if (!ctx->delayed) {
         ctx->patience = ngx_current_msec + ctx->policy->throttle_delay;
     }
@@ -271,7 +275,13 @@ static ngx_int_t
 ngx_http_patient_guard_wait(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_step_pt next)
 {
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+    if (r->connection->read->ready) {
+
+        /* a client may have hung up already: that is no event any more */
+
+        ngx_post_event(r->connection->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
         ngx_http_patient_guard_forget(ctx);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -391,6 +401,8 @@ ngx_http_patient_guard_log(ngx_http_request_t *r,
                       "patient guard: %V by policy \"%V\": %s, client: %V",
                       verdict, &policy,
                       ctx->op.tally.outage ? "no store answers"
+                      : ctx->op.tally.challenged
+                        ? "its limit is no longer configured"
                       : ctx->status == NGX_HTTP_BAD_REQUEST
                         ? "too many patients in one request"
                         : "no account, or no patient is named",

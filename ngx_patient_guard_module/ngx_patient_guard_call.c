@@ -12,6 +12,9 @@
 #define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 8)
 #define NGX_PATIENT_GUARD_ARGS_LIMIT   5
 
+/* with another node's clock ahead by a window */
+#define NGX_PATIENT_GUARD_WAIT_MAX     (3 * NGX_PATIENT_GUARD_WINDOW_MAX)
+
 /* ten times this still fits in 64 bits */
 #define NGX_PATIENT_GUARD_NONCE_MAX    999999999999999999ULL
 
@@ -183,7 +186,7 @@ ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
         || ngx_patient_guard_call_field(&p, last, lookup->nlimits,
                                          &challenger) != NGX_OK
         || ngx_patient_guard_call_field(&p, last,
-                                         2 * NGX_PATIENT_GUARD_WINDOW_MAX,
+                                         NGX_PATIENT_GUARD_WAIT_MAX,
                                          &grants) != NGX_OK)
     {
         return NGX_ERROR;
@@ -206,7 +209,7 @@ ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
                                           NGX_PATIENT_GUARD_COUNT_MAX,
                                           &total) != NGX_OK
             || ngx_patient_guard_call_field(&p, last,
-                                          2 * NGX_PATIENT_GUARD_WINDOW_MAX,
+                                          NGX_PATIENT_GUARD_WAIT_MAX,
                                           &tally->rooms[i].wait) != NGX_OK)
         {
             return NGX_ERROR;

@@ -85,7 +85,9 @@ end
 local function advance(window, slice)
     local newest = window.newest
 
-    if slice == newest or newest - slice == 1 and window.total > 0 then
+    if slice == newest
+       or slice < newest and newest - slice <= SLICES and window.total > 0
+    then
         return
     end
 
@@ -186,20 +188,20 @@ local function wait(window, room, count)
     return window.length
 end
 
-local function find(window, alias)
-    local at = SET - 1
+local function find(set, alias)
+    local at = 0
     repeat
-        at = string.find(window.value, alias, at + 1, true)
-    until not at or (at - SET) % 8 == 0
+        at = string.find(set, alias, at + 1, true)
+    until not at or at % 8 == 1
     return at
 end
 
 -- where the set has the patient, under either key
 
-local function known(window, patient)
+local function known(set, patient)
     local from, to = 8 * patient - 7, 8 * patient
-    return find(window, string.sub(current, from, to))
-           or previous ~= '' and find(window, string.sub(previous, from, to))
+    return find(set, string.sub(current, from, to))
+           or previous ~= '' and find(set, string.sub(previous, from, to))
 end
 
 local function charge_count(window, count)
@@ -215,13 +217,14 @@ end
 local function charge_set(window, cap)
     local counts, set = slots(window), string.sub(window.value, SET)
     local newest = window.newest % (SLICES + 1) + 1
+    local added = {}
 
     for patient = 1, npatients do
         local alias = string.sub(current, 8 * patient - 7, 8 * patient)
-        local at = known(window, patient)
+        local at = known(set, patient)
 
         if at then
-            local before = (at - SET) / 8
+            local before = (at - 1) / 8
             local slice = window.newest - SLICES - 1
 
             while before >= 0 and slice < window.newest do
@@ -230,26 +233,26 @@ local function charge_set(window, cap)
             end
 
             local slot = slice % (SLICES + 1) + 1
-            at = at - SET + 1
 
-            if slot == newest then
-                set = string.sub(set, 1, at - 1) .. alias
-                      .. string.sub(set, at + 8)
-            else
+            if slot ~= newest then
                 counts[slot] = counts[slot] - 1
                 counts[newest] = counts[newest] + 1
                 set = string.sub(set, 1, at - 1) .. string.sub(set, at + 8)
                       .. alias
+
+            elseif string.sub(set, at, at + 7) ~= alias then
+                set = string.sub(set, 1, at - 1) .. alias
+                      .. string.sub(set, at + 8)
             end
 
         elseif window.total < cap then
-            counts[newest] = counts[newest] + 1
             window.total = window.total + 1
-            set = set .. alias
+            added[#added + 1] = alias
         end
-
-        store(window, counts, set)
     end
+
+    counts[newest] = counts[newest] + #added
+    store(window, counts, set .. table.concat(added))
 end
 
 local windows = {}
@@ -301,9 +304,11 @@ for i, limit in ipairs(limits) do
     local cost = npatients
 
     if limit.set then
+        local set = string.sub(windows[i].value, SET)
+
         cost = 0
         for patient = 1, npatients do
-            if not known(windows[i], patient) then
+            if not known(set, patient) then
                 cost = cost + 1
             end
         end

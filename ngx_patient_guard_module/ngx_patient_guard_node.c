@@ -172,6 +172,10 @@ ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node, uint64_t n,
 {
     ngx_patient_guard_ref_t  ref;
 
+    if (n >= node->zone.ncells) {
+        return NGX_ERROR;
+    }
+
     while (node->zone.pool.nfree < n) {
 
         ref = node->ages.oldest;

@@ -4,6 +4,9 @@
 #include <openssl/rand.h>
 
 
+static uint64_t ngx_patient_guard_shm_reserve(
+    ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
+    ngx_uint_t npatients);
 static ngx_int_t ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm,
     ngx_shm_zone_t *zone);
 static ngx_patient_guard_ref_t ngx_patient_guard_shm_enter(
@@ -122,6 +125,33 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_limit_t *limits,
                   : NGX_PATIENT_GUARD_SLICES + 1);
     }
 
+    /* and what the largest lookup wants in reserve beside it */
+
+    return n + ngx_patient_guard_shm_reserve(limits, nlimits,
+                                             NGX_PATIENT_GUARD_PATIENTS);
+}
+
+
+/* cells that a lookup may add at the most */
+
+static uint64_t
+ngx_patient_guard_shm_reserve(ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits, ngx_uint_t npatients)
+{
+    uint64_t    n;
+    ngx_uint_t  i;
+
+    /* the account, its challenge, and a grant with its queue */
+
+    n = 1 + 1 + 2;
+
+    for (i = 0; i < nlimits; i++) {
+        n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+                  ? ngx_min(npatients,
+                            ngx_patient_guard_set_cap(limits[i].count))
+                  : 1);
+    }
+
     return n;
 }
 
@@ -176,10 +206,12 @@ ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
 
     if (member) {
 
-        if (tally->passed
-            || (!tally->challenged
-                && ngx_patient_guard_challenge_since(shm->node, member)))
-        {
+        /*
+         * a challenge of this node's own, opened while Redis was away, stays
+         * until a proof passes it here as well
+         */
+
+        if (tally->passed) {
             ngx_patient_guard_pass(shm->node, member, lookup);
         }
 
@@ -210,19 +242,13 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup)
 {
     uint64_t                   cells;
-    ngx_uint_t                 i;
     ngx_patient_guard_ref_t    member;
     ngx_patient_guard_node_t  *node;
 
     node = shm->node;
 
-    cells = 1 + 1 + 2;
-
-    for (i = 0; i < lookup->nlimits; i++) {
-        cells += 1 + (lookup->limits[i].signal
-                      == NGX_PATIENT_GUARD_PATIENTS_SEEN
-                      ? lookup->npatients : 1);
-    }
+    cells = ngx_patient_guard_shm_reserve(lookup->limits, lookup->nlimits,
+                                          lookup->npatients);
 
     ngx_shmtx_lock(&shm->pool->mutex);
 

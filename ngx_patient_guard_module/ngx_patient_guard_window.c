@@ -14,7 +14,7 @@ ngx_patient_guard_slice_wait(uint64_t slice, uint64_t now, uint64_t window)
 {
     uint64_t  dropped;
 
-    slice += NGX_PATIENT_GUARD_SLICES;
+    slice += NGX_PATIENT_GUARD_SLICES + 1;
 
     /* the first millisecond that falls in the slice, rounded up */
 
@@ -35,7 +35,7 @@ ngx_patient_guard_slice_advance(uint64_t newest, uint64_t slice,
         return slice;
     }
 
-    if (newest - slice == 1) {
+    if (newest - slice <= NGX_PATIENT_GUARD_SLICES) {
         return newest;
     }
 

@@ -29,14 +29,11 @@ uint64_t ngx_patient_guard_slice_wait(uint64_t slice, uint64_t now,
 
 /*
  * The slice to count in, given the newest one already counted in.  A clock
- * that is behind by one slice is taken for the drift of another node and
- * waits in the newest slice.  One that is further behind was set back, or
- * another node's is ahead: *fold is set, and the caller moves what it holds
- * of later slices into the returned one, so that nothing is held for more
- * than a window from now.  Nothing is ever moved to a later slice: nodes
- * whose clocks disagree shall not renew each other's counts for ever.
- *
- * Where nothing is held there is no newest slice, and no need to ask.
+ * that is behind by a window at the most is that of another node, or was set
+ * back: no time has passed then, and what is counted joins the newest slice.
+ * One that is further behind would wait for too long: *fold is set, and the
+ * caller moves what it holds of later slices into the returned one, so that
+ * nothing is held for more than a window from now.
  */
 uint64_t ngx_patient_guard_slice_advance(uint64_t newest, uint64_t slice,
     ngx_uint_t *fold);

@@ -328,7 +328,7 @@ zone     1m;
 limit    patients=20000/1d deny;
 --- must_die
 --- error_log
-zone "patient_guard_$PG_POLICY" is too small: one account may take 1251 KB of it under the limits of its policy and it has 979 KB, set "zone" to a larger size
+zone "patient_guard_$PG_POLICY" is too small: one account may take 1267 KB of it under the limits of its policy and it has 979 KB, set "zone" to a larger size
 
 
 

@@ -55,9 +55,12 @@ sub at_once {
 sub stop {
     kill 'STOP', @_;
 
+    my $end = time + PatientGuard::patience();
     for my $pid (@_) {
-        wait_for(sub { PatientGuard::slurp("/proc/$pid/stat") =~ /\) T/ })
-            or die "$pid does not stop\n";
+        until (PatientGuard::slurp("/proc/$pid/stat") =~ /\) T/) {
+            die "$pid does not stop\n" if time > $end;
+            select undef, undef, undef, 0.001;
+        }
     }
 }
 

@@ -225,6 +225,7 @@ sorry
 is(refused('/a')->{status}, 200);
 my $answer = refused('/a');
 is("$answer->{status} $answer->{body}", "200 sorry\n");
+is($answer->{headers}{'cache-control'}, 'no-store', 'of all things this one');
 
 
 
@@ -637,6 +638,8 @@ is(challenged(Accept => 'text/html;q=0'), '401 step_up');
 is(challenged(Accept => 'text/html; q=0.000, */*'), '401 step_up');
 is(challenged(Accept => 'text/html;Q=0'), '401 step_up');
 is(challenged(Accept => 'application/xhtml+xml'), '401 step_up');
+is(challenged(Accept => 'a/b', accept => 'text/html'), '302 redirect',
+   'in whichever of two fields');
 is(challenged(@bearer), '401 step_up');
 is(challenged(@bearer, Accept => $firefox), '302 redirect', 'is the first');
 
@@ -902,3 +905,120 @@ like($answer, qr/record of \/free\n\z/);
 $answer = $ask->("0123456789", 'Content-Length: 10', 'Expect: 100-continue');
 is($statuses->($answer), '403 200', 'a body that nobody asked for');
 like($answer, qr/record of \/free\n\z/);
+
+
+
+=== TEST 34: who is nobody, or asks for nobody, or for too many
+--- policy
+account  $http_x_account trusted;
+limit    lookups=1/1h throttle;
+challenge redirect https://sso.example/step-up;
+--- config
+location / {
+    patient_guard            $PG_POLICY;
+    patient_guard_patient    $http_x_patient;
+    patient_guard_unmatched  deny;
+    proxy_pass               http://$PG_PORTAL;
+}
+--- after
+my %answers = (
+    403 => refused('/', 'X-Account' => '', 'X-Patient' => 1),
+    '403 ' => refused('/', Accept => 'text/html'),
+    400 => refused('/', 'X-Patient' => CORE::join ',', 1 .. 513),
+);
+for (sort keys %answers) {
+    my $title = $_ == 403 ? 'Forbidden' : 'Bad Request';
+    my $answer = $answers{$_};
+    is($answer->{status}, $_ + 0);
+    is(fields($answer), 'cache-control content-length content-type');
+    is($answer->{headers}{'content-type'}, 'application/problem+json');
+    is($answer->{headers}{'cache-control'}, 'no-store');
+    is($answer->{body},
+       qq({"type":"about:blank","title":"$title","status":) . ($_ + 0) . '}');
+}
+is(refused('/', 'X-Patient' => 1)->{status}, 200, 'none was charged');
+
+
+
+=== TEST 35: Redis is away, and nobody is let through meanwhile
+--- policy
+account        $http_x_account trusted;
+limit          lookups=1/1h challenge;
+challenge      redirect https://sso.example/step-up;
+secret         $PG_KEY;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  5s;
+on_outage      deny;
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+location /page {
+    error_page     503 /sorry.html;
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+location = /sorry.html { }
+--- user_files
+>>> sorry.html
+sorry
+--- after
+for (1 .. 3) {
+    my $answer = refused('/', Accept => 'text/html');
+    is($answer->{status}, 503);
+    is(fields($answer),
+       'cache-control content-length content-type retry-after');
+    is($answer->{headers}{'content-type'}, 'application/problem+json');
+    is($answer->{headers}{'cache-control'}, 'no-store');
+    is($answer->{headers}{'retry-after'}, 1);
+    is($answer->{body}, qq({"type":"$::types#temporary-reduced-capacity",)
+       . '"title":"Request cannot be satisfied due to temporary server '
+       . 'capacity constraints","status":503}');
+}
+my $answer = refused('/page');
+is("$answer->{status} $answer->{body}", "503 sorry\n");
+is($answer->{headers}{'retry-after'}, 1);
+is($answer->{headers}{'cache-control'}, 'no-store');
+
+
+
+=== TEST 36: a limit with a name of its own is called by it
+--- policy
+account  $http_x_account trusted;
+limit    lookups=1/1h deny name=per-shift_1:a/b.c;
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+--- after
+is(refused('/')->{status}, 200);
+is(refused('/')->{body},
+   (sprintf $abnormal, 403) =~ s{lookups/1h}{per-shift_1:a/b.c}r);
+
+
+
+=== TEST 37: a challenge that can't be passed any more is a denial
+--- policy
+account           $http_x_account trusted;
+limit             lookups=1/1h challenge;
+challenge         redirect https://sso.example/step-up;
+challenge_grants  1/1h;
+proof             $proof;
+--- http_config
+map $http_x_proof $proof { default $http_x_proof; }
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+--- after
+my @browser = (Accept => 'text/html');
+is(challenged(@browser), '200');
+is(challenged(@browser), '302 redirect');
+is(challenged(@browser, 'X-Proof' => time + 2), '200', 'passed');
+my $answer = refused('/', @browser);
+is($answer->{status}, 403);
+is(fields($answer), 'cache-control content-length content-type');
+is($answer->{body}, sprintf $abnormal, 403);

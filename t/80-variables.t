@@ -457,3 +457,220 @@ for my $verdict ('allow', 'deny') {
     like(logged('/'), qr{^$verdict\|lookups/1h\|1\|1\|},
          'and that it was asked for does not matter later');
 }
+
+
+
+=== TEST 17: throttled: held, and admitted
+--- policy
+account         $http_x_account trusted;
+limit           lookups=1/10s throttle;
+throttle_delay  15s;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+--- after
+is(told('/?patient=1'), "200 allow|lookups/10s|1|1||A|P|$store|0");
+local $ENV{PG_SLOW} = 3 * ($ENV{PG_SLOW} // 1);
+is(told('/?patient=2'), "200 throttle|lookups/10s|1|1||A|P|$store|0");
+is(logged('/?patient=2'), "throttle|lookups/10s|1|1|-|A|P|$store|0");
+
+
+
+=== TEST 18: a dry run of a delay that would be short, or too long
+--- policy
+account         $http_x_account trusted;
+limit           lookups=1/10s throttle name=short;
+throttle_delay  1m;
+--- http_config
+patient_guard_policy $PG_POLICY_2 {
+    account  $http_x_account trusted;
+    limit    lookups=1/1h throttle name=long;
+    $PG_STORE_DIRECTIVES
+}
+--- config
+patient_guard_dry_run  on;
+location /short {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+location /long {
+    patient_guard          $PG_POLICY_2;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+--- after
+is(told('/short?patient=1'), "200 allow|short|1|1||A|P|$store|1");
+like(told('/short?patient=2'),
+     qr{^200 throttle\|short\|1\|1\|(?:[1-9]|1[01])\|A\|P\|$store\|1$});
+is(told('/long?patient=1'), "200 allow|long|1|1||A|P|$store|1");
+like(told('/long?patient=2'),
+     qr{^200 throttle\|long\|1\|1\|3[567]\d\d\|A\|P\|$store\|1$});
+like(logged('/long?patient=2'),
+     qr{^throttle\|long\|1\|1\|3[567]\d\d\|A\|P\|$store\|1$});
+
+
+
+=== TEST 19: a dry run of the others
+--- policy
+account  $http_x_account trusted;
+limit    lookups=1/1h challenge;
+--- http_config
+patient_guard_policy $PG_POLICY_2 {
+    account  $http_x_account trusted;
+    limit    lookups=1/1h log;
+    $PG_STORE_DIRECTIVES
+}
+--- config
+patient_guard_dry_run  on;
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+location /log {
+    patient_guard          $PG_POLICY_2;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+location /deny {
+    patient_guard            $PG_POLICY;
+    patient_guard_unmatched  deny;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+--- after
+is(told('/?patient=1'), "200 allow|lookups/1h|1|1||A|P|$store|1");
+for (1, 2) {
+    is(told('/?patient=2'), "200 challenge|lookups/1h|1|1||A|P|$store|1");
+    is(logged('/?patient=2'), "challenge|lookups/1h|1|1|-|A|P|$store|1");
+}
+is(told('/log?patient=1'), "200 allow|lookups/1h|1|1||A|P|$store|1");
+is(told('/log?patient=2'), "200 allow|lookups/1h|2|1||A|P|$store|1");
+is(told('/deny'), '200 deny|||||A||none|1');
+is(told('/?patient=1', 'X-Account' => ''), '200 deny||||||P|none|1');
+
+
+
+=== TEST 20: what is refused is not in the count
+--- policy
+account  $http_x_account trusted;
+limit    patients=3/1h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+--- after
+my $said = sub { (split /\|/, told("/?patient=$_[0]"))[$_[1]] };
+is($said->('1,2', 2), 2);
+is($said->('3,4', 2), 2, 'refused as a whole') for 1 .. 3;
+is($said->('3', 2), 3);
+is($said->($_, 2), 3, 'nobody else is counted') for 4 .. 6;
+is($said->('1,4', 2), 3, 'nor with somebody who was');
+is($said->('1,2,3', 0), '200 allow');
+
+
+
+=== TEST 21: an allowance that is a variable is told as it holds
+--- policy
+account  $http_x_account trusted;
+limit    lookups=$http_x_quota/1h deny default=2;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+--- after
+my $quota = sub { told('/?patient=1', 'X-Quota' => $_[0]) };
+my $rest = "A|P|$store|0";
+is($quota->(50), "200 allow|lookups/1h|1|50||$rest");
+is($quota->(''), "200 allow|lookups/1h|2|2||$rest", 'the default');
+like($quota->('many'), qr{^403 deny\|lookups/1h\|2\|2\|3[67]\d\d\|\Q$rest\E$});
+like($quota->(1), qr{^403 deny\|lookups/1h\|2\|1\|3[67]\d\d\|\Q$rest\E$},
+     'more was counted than is allowed now');
+is($quota->('4294967295'), "200 allow|lookups/1h|3|4294967295||$rest");
+
+
+
+=== TEST 22: while Redis is away
+--- http_config eval
+CORE::join '', map { <<"END" } qw(local deny allow)
+patient_guard_policy \$PG_POLICY_$_ {
+    account        \$http_x_account trusted;
+    limit          lookups=1/1h deny;
+    secret         \$PG_KEY;
+    redis          \$PG_FAKE prefix=\$PG_PREFIX;
+    redis_timeout  5s;
+    on_outage      $_;
+}
+END
+--- config
+patient_guard_patient  $arg_patient;
+add_header             X-Guard "SAID" always;
+location /local {
+    patient_guard  $PG_POLICY_local;
+    proxy_pass     http://$PG_PORTAL;
+}
+location /deny {
+    patient_guard  $PG_POLICY_deny;
+    proxy_pass     http://$PG_PORTAL;
+}
+location /allow {
+    patient_guard  $PG_POLICY_allow;
+    proxy_pass     http://$PG_PORTAL;
+}
+--- after
+is(told('/local?patient=1'), '200 allow|lookups/1h|1|1||A|P|local|0');
+like(told('/local?patient=1'),
+     qr{^403 deny\|lookups/1h\|1\|1\|3[67]\d\d\|A\|P\|local\|0$});
+for (1, 2) {
+    is(told('/allow?patient=1'), '200 allow|||||A|P|none|0');
+    is(logged('/allow?patient=1'), 'allow|-|-|-|-|A|P|none|0');
+    is(told('/deny?patient=1'), '503 deny|||||A|P|none|0');
+    is(logged('/deny?patient=1'), 'deny|-|-|-|-|A|P|none|0');
+}
+
+
+
+=== TEST 23: a challenge that can't be passed any more, and for how long
+--- policy
+account           $http_x_account trusted;
+limit             lookups=1/2h challenge;
+challenge_grants  1/1h;
+proof             $proof;
+exempt            $exempt;
+--- http_config
+map $http_x_proof $proof { default $http_x_proof; }
+map $http_x_exempt $exempt { default $http_x_exempt; }
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Guard "SAID" always;
+}
+--- after
+my $uri = '/?patient=1';
+my $rest = "A|P|$store|0";
+is(told($uri), "200 allow|lookups/2h|1|1||$rest");
+is(told($uri), "403 challenge|lookups/2h|1|1||$rest");
+is(told($uri, 'X-Exempt' => 1), "200 allow|lookups/2h|2|1||$rest",
+   'which whoever is exempt does not feel');
+is(told($uri, 'X-Proof' => time + 2), "200 allow|lookups/2h|1|1||$rest",
+   'passed');
+like(told($uri), qr{^403 deny\|lookups/2h\|1\|1\|3[67]\d\d\|\Q$rest\E$},
+     'until there is a grant, in an hour');

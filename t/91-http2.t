@@ -105,7 +105,7 @@ sub ended {
                 : $payload =~ /^[\x20-\x3f]*\x48\x03(\d+)/ ? $1 : 'unknown'
                 if $type == HEADERS;
             $is->{body} .= $payload if $type == DATA;
-            $is->{status} = 'reset' if $type == RST_STREAM;
+            $is->{status} = 'reset' if $type == RST_STREAM && !$is->{ended};
             $is->{ended} = 1
                 if $type == RST_STREAM
                    || $flags & END_STREAM && ($type == HEADERS
@@ -165,7 +165,6 @@ like($refused, qr{cache-control: no-store}, 'not to be stored');
 like($refused, qr{content-type: application/problem\+json.*"status":403}s,
      'with a problem document');
 like(curl('/', '-I'), qr{^HTTP/2 403}, 'HEAD');
-like(curl('/', '-d', 'x' x 100_000), qr{^HTTP/2 403.*"status":403}s, 'POST');
 is(said('\[(?:alert|crit|error)\]'), 0, 'nothing is wrong');
 
 
@@ -197,16 +196,14 @@ throttle_delay  30s;
 --- after
 $::h2_socket = '$PG_TMP/$PG_POLICY.h2';
 my ($worker) = workers_of();
-my $sockets = sockets_of($worker);
 my $h2 = h2();
 say_h2($h2, headers(1, '/'));
 is(tally(ended($h2, 1)), '1 x 200', 'the first lookup');
+my $sockets = sockets_of($worker);
 
 my @held = map { 2 * $_ + 1 } 1 .. 50;
 say_h2($h2, map { headers($_, "/held") } @held);
-ok(wait_for(sub { said('http request line: "GET /held') == 50
-                  || said('http2 http header: ":path: /held"') == 50 }),
-   'fifty are held');
+ok(wait_for(sub { said('":path: /held"') >= 50 }), 'fifty are held');
 say_h2($h2, map { reset_stream($_) } @held);
 ok(wait_for(sub { (() = access_log() =~ m{/held HTTP/2.0" 499 }g) == 50 }),
    'they end as 499');
@@ -214,9 +211,9 @@ ok(wait_for(sub { (() = access_log() =~ m{/held HTTP/2.0" 499 }g) == 50 }),
 say_h2($h2, headers(201, '/', account => 'durand'));
 is(tally(ended($h2, 201)), '1 x 200', 'the connection goes on');
 
-# HEADERS and RST_STREAM in one packet
+# HEADERS and RST_STREAM in one packet: as many as nginx bears at a time
 say_h2($h2, map { (headers($_, '/rapid'), reset_stream($_)) }
-            map { 2 * $_ + 1 } 200 .. 700);
+            map { 2 * $_ + 1 } 200 .. 399);
 say_h2($h2, headers(2001, '/', account => 'durant'));
 is(tally(ended($h2, 2001)), '1 x 200', 'rapidly, as well');
 
@@ -224,7 +221,7 @@ is(tally(ended($h2, 2001)), '1 x 200', 'rapidly, as well');
 say_h2($h2, map { headers($_, '/gone') } map { 2 * $_ + 1 } 1001 .. 1050);
 ok(wait_for(sub { said('":path: /gone"') >= 50 }), 'fifty more');
 close $h2->{socket};
-ok(wait_for(sub { sockets_of($worker) == $sockets }), 'nothing stays open');
+ok(wait_for(sub { sockets_of($worker) == $sockets - 1 }), 'none stays open');
 is((workers_of())[0], $worker, 'the worker lives');
 is(said('\[(?:alert|crit|error)\]'), 0, 'nothing is wrong');
 
@@ -320,6 +317,8 @@ for my $expected (200, 403, 403) {
     unlink $wait;
     say_h2($h2, data($stream, 'x' x 1000, 1)) if $expected == 200;
     is(tally(ended($h2, $stream)), "1 x $expected", 'answered');
+    like($h2->{streams}{$stream}{body},
+         $expected == 200 ? qr/^record of / : qr/"status":403,.*}$/, 'in full');
     say_h2($h2, data($stream, 'x' x 1000, 1)) if $expected != 200;
     $stream += 2;
 }

@@ -159,3 +159,26 @@ patient_guard_methods  "";
 --- error_log
 [emerg]
 invalid value "" of "patient_guard_methods"
+
+
+
+=== TEST 8: a lookup of many patients made a small zone forget everybody
+--- policy
+account  $http_x_account trusted;
+zone     32k;
+limit    patients=10/1h deny;
+limit    patients=11/2h deny;
+limit    patients=12/3h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Count $patient_guard_count always;
+}
+--- after
+my $many = '/?patient=' . CORE::join ',', 1 .. 512;
+is(get('/?patient=1', 'X-Account' => 'durand')->{headers}{'x-count'}, 1);
+is(get($many, 'X-Account' => 'dupont')->{status}, 403);
+is(get($many, 'X-Account' => 'durand')->{status}, 403);
+is(get('/?patient=2', 'X-Account' => 'durand')->{headers}{'x-count'}, 2);

@@ -107,7 +107,7 @@ move(history_t *h, uint64_t now, uint64_t window)
 
     slice = now * 32 / window;
 
-    if (h->n && slice + 1 == h->newest) {
+    if (h->n && slice < h->newest && slice + 32 >= h->newest) {
         return;
     }
 

@@ -568,7 +568,9 @@ an_account_too_large_is_an_error(void)
 {
     uint64_t                    evicted;
     ngx_patient_guard_shm_t    *shm;
+    ngx_uint_t                  i;
     ngx_patient_guard_named_t   patients[NGX_PATIENT_GUARD_PATIENTS];
+    ngx_patient_guard_limit_t   limits[NGX_PATIENT_GUARD_LIMITS];
     ngx_patient_guard_tally_t   tally;
     ngx_patient_guard_lookup_t  lookup;
 
@@ -583,6 +585,14 @@ an_account_too_large_is_an_error(void)
     }
 
     lookup_one(&lookup, 1, patients);
+
+    for (i = 0; i < lookup.nlimits; i++) {
+        limits[i] = lookup.limits[i];
+        limits[i].count = NGX_PATIENT_GUARD_PATIENTS;
+    }
+
+    lookup.limits = limits;
+
     is(ngx_patient_guard_shm_count(shm, &lookup, &tally), NGX_OK,
        "one patient fits");
 
