@@ -1,0 +1,173 @@
+
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm */
+
+
+/* shared memory beside Redis: what it takes over of the fleet's verdicts */
+
+
+#include "embedded.h"
+#include "tap.h"
+
+
+static ngx_patient_guard_limit_t   limit = {
+    .id = 3, .signal = NGX_PATIENT_GUARD_LOOKUPS,
+    .action = NGX_PATIENT_GUARD_CHALLENGE, .window = 32000, .count = 2
+};
+
+static ngx_patient_guard_grants_t  grants = { 1, 320000 };
+static ngx_patient_guard_named_t   patient = { 1, 0 };
+static ngx_patient_guard_lookup_t  lookup;
+static ngx_patient_guard_shm_t    *shm;
+
+
+/* another account, at 0 seconds */
+
+static void
+begin(void)
+{
+    lookup.account.word[0]++;
+    lookup.patients = &patient;
+    lookup.npatients = 1;
+    lookup.limits = &limit;
+    lookup.nlimits = 1;
+    lookup.grants = &grants;
+    lookup.now = 1600000000000;
+    lookup.proof = 0;
+}
+
+
+static void
+note(unsigned charged, unsigned challenged, unsigned passed)
+{
+    ngx_patient_guard_tally_t  tally;
+
+    memset(&tally, 0, sizeof(tally));
+
+    tally.source = NGX_PATIENT_GUARD_FROM_REDIS;
+    tally.charged = charged;
+    tally.challenged = challenged;
+    tally.passed = passed;
+
+    ngx_patient_guard_shm_note(shm, &lookup, &tally);
+}
+
+
+static ngx_patient_guard_tally_t
+count(void)
+{
+    ngx_patient_guard_tally_t  tally;
+
+    if (ngx_patient_guard_shm_count(shm, &lookup, &tally) != NGX_OK) {
+        abort();
+    }
+
+    return tally;
+}
+
+
+static void
+what_was_charged_is_charged(void)
+{
+    ngx_patient_guard_tally_t  tally;
+
+    begin();
+    note(1, 0, 0);
+    note(0, 0, 0);
+
+    tally = count();
+    is(tally.rooms[0].total, 2, "one noted, one refused, and this one");
+}
+
+
+static void
+what_the_fleet_admits_challenges_nobody_here(void)
+{
+    ngx_patient_guard_tally_t  tally;
+
+    begin();
+    note(1, 0, 0);
+    note(1, 0, 0);
+    note(1, 0, 0);
+    note(0, 0, 0);
+
+    lookup.dry_run = 1;
+    tally = count();
+    lookup.dry_run = 0;
+
+    is(tally.rooms[0].total, 3, "beyond the count, if Redis says so");
+    is(tally.challenged, 0, "and yet there is no challenge");
+    is(tally.charged, 0, "but no room here either");
+}
+
+
+static void
+whom_the_fleet_challenges_is_challenged(void)
+{
+    ngx_patient_guard_tally_t  tally;
+
+    begin();
+    note(0, 1, 0);
+
+    tally = count();
+    ok(tally.challenged && tally.challenger == 0 && !tally.charged,
+       "though nothing was counted here");
+
+    lookup.now += 1000;
+    note(0, 1, 0);
+    lookup.proof = lookup.now - 1;
+
+    tally = count();
+    is(tally.passed, 1, "since it was noted first, not last");
+}
+
+
+static void
+whom_the_fleet_cleared_is_cleared(void)
+{
+    ngx_patient_guard_tally_t  tally;
+
+    begin();
+    note(1, 0, 0);
+    note(1, 0, 0);
+    note(0, 1, 0);
+
+    lookup.now += 1000;
+    note(1, 0, 1);
+
+    tally = count();
+    ok(!tally.challenged && tally.rooms[0].total == 2,
+       "with a fresh allowance");
+    ok(tally.grants_wait > 0, "and a grant fewer");
+}
+
+
+static void
+its_own_challenge_stays(void)
+{
+    ngx_patient_guard_tally_t  tally;
+
+    begin();
+    (void) count();
+    (void) count();
+    tally = count();
+    is(tally.challenged, 1, "challenged while Redis was away");
+
+    note(1, 0, 0);
+    tally = count();
+    is(tally.challenged, 1, "and still when it is back, until it is passed");
+}
+
+
+int
+main(void)
+{
+    shm = embedded(4);
+
+    what_was_charged_is_charged();
+    what_the_fleet_admits_challenges_nobody_here();
+    whom_the_fleet_challenges_is_challenged();
+    whom_the_fleet_cleared_is_cleared();
+    its_own_challenge_stays();
+
+    return done();
+}
