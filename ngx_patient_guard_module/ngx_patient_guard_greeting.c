@@ -63,13 +63,26 @@ ngx_patient_guard_greeting_init(ngx_patient_guard_greeting_t *greeting,
 }
 
 
+void
+ngx_patient_guard_greeting_start(ngx_patient_guard_greeting_t *greeting,
+    ngx_patient_guard_greeted_t *greeted)
+{
+    greeted->said = greeting->hello.data;
+    greeted->nreplies = 0;
+}
+
+
 ngx_int_t
-ngx_patient_guard_greeting_accept(ngx_patient_guard_greeting_t *greeting,
-    ngx_uint_t step, ngx_patient_guard_reply_t *reply)
+ngx_patient_guard_greeting_reply(ngx_patient_guard_greeting_t *greeting,
+    ngx_patient_guard_greeted_t *greeted, ngx_patient_guard_reply_t *reply)
 {
     ngx_str_t  *expect;
 
-    expect = &greeting->expect[step];
+    if (greeted->said != greeting->hello.data + greeting->hello.len) {
+        return NGX_DECLINED;
+    }
+
+    expect = &greeting->expect[greeted->nreplies];
 
     if (reply->type == NGX_PATIENT_GUARD_REPLY_ERROR
         || reply->text.len != expect->len
@@ -78,5 +91,7 @@ ngx_patient_guard_greeting_accept(ngx_patient_guard_greeting_t *greeting,
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    greeted->nreplies++;
+
+    return greeted->nreplies == greeting->nsteps ? NGX_OK : NGX_AGAIN;
 }

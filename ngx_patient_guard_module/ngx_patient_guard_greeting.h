@@ -30,10 +30,26 @@ ngx_int_t ngx_patient_guard_greeting_init(
     ngx_patient_guard_greeting_t *greeting, ngx_str_t *user,
     ngx_str_t *password, ngx_uint_t db, ngx_pool_t *pool);
 
-/* NGX_OK, or NGX_ERROR if this is no right reply to the step, from 0 */
-ngx_int_t ngx_patient_guard_greeting_accept(
-    ngx_patient_guard_greeting_t *greeting, ngx_uint_t step,
-    ngx_patient_guard_reply_t *reply);
+/* how far one connection has come */
+
+typedef struct {
+    u_char                      *said;         /* up to here */
+    ngx_uint_t                   nreplies;
+} ngx_patient_guard_greeted_t;
+
+
+void ngx_patient_guard_greeting_start(ngx_patient_guard_greeting_t *greeting,
+    ngx_patient_guard_greeted_t *greeted);
+
+/*
+ * NGX_OK        all is said and answered;
+ * NGX_AGAIN     the right reply, more are to come;
+ * NGX_DECLINED  a reply before all was said;
+ * NGX_ERROR     not the right one.
+ */
+ngx_int_t ngx_patient_guard_greeting_reply(
+    ngx_patient_guard_greeting_t *greeting,
+    ngx_patient_guard_greeted_t *greeted, ngx_patient_guard_reply_t *reply);
 
 
 #endif /* _NGX_PATIENT_GUARD_GREETING_H_INCLUDED_ */

@@ -20,9 +20,8 @@ struct ngx_patient_guard_peer_s {
     ngx_patient_guard_resp_t        *resp;
     ngx_patient_guard_pipeline_t     pipeline;
     ngx_uint_t                       generation;
-    ngx_uint_t                       address;    /* the one in use */
-    ngx_uint_t                       greeted;    /* steps answered */
-    u_char                          *said;       /* of the greeting */
+    ngx_patient_guard_route_t        route;
+    ngx_patient_guard_greeted_t      greeted;
     ngx_event_t                      flush;      /* posted once a turn */
     ngx_event_t                      timer;      /* of the nearest deadline */
     ngx_event_t                      reconnect;
@@ -36,6 +35,10 @@ struct ngx_patient_guard_peer_s {
 
 
 static ngx_int_t ngx_patient_guard_peer_connect(
+    ngx_patient_guard_peer_t *peer);
+static ngx_int_t ngx_patient_guard_peer_connect_next(
+    ngx_patient_guard_peer_t *peer, ngx_err_t err);
+static ngx_int_t ngx_patient_guard_peer_connected(
     ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_flush_handler(ngx_event_t *ev);
@@ -52,6 +55,8 @@ static void ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
 static void ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev);
 static void ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer);
+static void ngx_patient_guard_peer_end(ngx_patient_guard_peer_t *peer,
+    const char *reason);
 static void ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer,
     ngx_err_t err, const char *reason);
 
@@ -69,9 +74,10 @@ ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
 
     peer->conf = conf;
     peer->owner = owner;
+    peer->route.addrs = conf->addrs;
+    peer->route.naddrs = conf->naddrs;
 
     peer->log = *cycle->log;
-
     peer->quiet = *cycle->log;
     peer->quiet.log_level = NGX_LOG_ALERT;
 
@@ -88,10 +94,7 @@ ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
     peer->reconnect.handler = ngx_patient_guard_peer_reconnect_handler;
     peer->reconnect.data = peer;
     peer->reconnect.log = &peer->log;
-
-    /* a worker that is told to go does not stay to try again */
-
-    peer->reconnect.cancelable = 1;
+    peer->reconnect.cancelable = 1;    /* by then an exiting worker is gone */
 
     return peer;
 }
@@ -155,24 +158,35 @@ ngx_patient_guard_peer_generation(ngx_patient_guard_peer_t *peer)
 }
 
 
-ngx_msec_t
-ngx_patient_guard_peer_deadline(ngx_patient_guard_peer_t *peer)
-{
-    return ngx_current_msec + peer->conf->timeout;
-}
-
-
 static ngx_int_t
 ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
 {
-    ngx_int_t          rc;
-    ngx_err_t          err;
+    peer->resp = ngx_patient_guard_resp_create();
+
+    if (peer->resp == NULL) {
+        ngx_patient_guard_peer_fail(peer, 0, "out of memory");
+        return NGX_ERROR;
+    }
+
+    peer->deadline = ngx_patient_guard_peer_deadline(peer->conf);
+
+    ngx_patient_guard_route_start(&peer->route);
+
+    return ngx_patient_guard_peer_connect_next(peer, 0);
+}
+
+
+/* what waits need not know that the name has other addresses as well */
+
+static ngx_int_t
+ngx_patient_guard_peer_connect_next(ngx_patient_guard_peer_t *peer,
+    ngx_err_t err)
+{
     ngx_connection_t  *c;
 
-    rc = ngx_patient_guard_socket_connect(&peer->conf->addrs[peer->address],
-                                          &peer->quiet, &c, &err);
+    c = ngx_patient_guard_socket_connect(&peer->route, &peer->quiet, &err);
 
-    if (rc == NGX_ERROR) {
+    if (c == NULL) {
         ngx_patient_guard_peer_fail(peer, err, "connect() failed");
         return NGX_ERROR;
     }
@@ -184,27 +198,34 @@ ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
     peer->connection = c;
     peer->state = NGX_PATIENT_GUARD_PEER_CONNECTING;
     peer->generation++;
-    peer->greeted = 0;
-    peer->said = peer->conf->greeting.hello.data;
-    peer->deadline = ngx_current_msec + peer->conf->timeout;
 
-    peer->resp = ngx_patient_guard_resp_create();
-
-    if (peer->resp == NULL) {
-        ngx_patient_guard_peer_fail(peer, 0, "out of memory");
-        return NGX_ERROR;
-    }
+    ngx_patient_guard_greeting_start(&peer->conf->greeting, &peer->greeted);
 
     ngx_patient_guard_peer_watch(peer, peer->deadline);
 
-    if (rc == NGX_OK) {
+    return NGX_OK;
+}
 
-        /* not at once: whoever called has not queued its command yet */
 
-        ngx_post_event(c->write, &ngx_posted_events);
+/* NGX_ERROR if it could not, and another address is tried or none is left */
+
+static ngx_int_t
+ngx_patient_guard_peer_connected(ngx_patient_guard_peer_t *peer)
+{
+    ngx_err_t  err;
+
+    err = ngx_patient_guard_socket_connected(peer->connection, &peer->route);
+
+    if (err == 0) {
+        peer->state = NGX_PATIENT_GUARD_PEER_GREETING;
+        return NGX_OK;
     }
 
-    return NGX_OK;
+    peer->connection = NULL;
+
+    (void) ngx_patient_guard_peer_connect_next(peer, err);
+
+    return NGX_ERROR;
 }
 
 
@@ -217,7 +238,7 @@ ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
     hello = &peer->conf->greeting.hello;
 
     if (peer->state == NGX_PATIENT_GUARD_PEER_GREETING) {
-        pos = &peer->said;
+        pos = &peer->greeted.said;
         last = hello->data + hello->len;
 
     } else {
@@ -235,34 +256,20 @@ ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
 static void
 ngx_patient_guard_peer_flush_handler(ngx_event_t *ev)
 {
-    ngx_patient_guard_peer_t  *peer = ev->data;
-
-    if (peer->state == NGX_PATIENT_GUARD_PEER_READY) {
-        ngx_patient_guard_peer_flush(peer);
-    }
+    ngx_patient_guard_peer_flush(ev->data);
 }
 
 
 static void
 ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
 {
-    ngx_err_t                  err;
-    ngx_connection_t          *c;
-    ngx_patient_guard_peer_t  *peer;
+    ngx_connection_t          *c = wev->data;
+    ngx_patient_guard_peer_t  *peer = c->data;
 
-    c = wev->data;
-    peer = c->data;
-
-    if (peer->state == NGX_PATIENT_GUARD_PEER_CONNECTING) {
-
-        err = ngx_patient_guard_socket_connected(c);
-
-        if (err) {
-            ngx_patient_guard_peer_fail(peer, err, "connect() failed");
-            return;
-        }
-
-        peer->state = NGX_PATIENT_GUARD_PEER_GREETING;
+    if (peer->state == NGX_PATIENT_GUARD_PEER_CONNECTING
+        && ngx_patient_guard_peer_connected(peer) != NGX_OK)
+    {
+        return;
     }
 
     ngx_patient_guard_peer_flush(peer);
@@ -272,25 +279,23 @@ ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
 static void
 ngx_patient_guard_peer_read_handler(ngx_event_t *rev)
 {
-    ssize_t                    n;
-    u_char                     buf[16384];
-    ngx_connection_t          *c;
-    ngx_patient_guard_peer_t  *peer;
+    ngx_connection_t          *c = rev->data;
+    ngx_patient_guard_peer_t  *peer = c->data;
 
-    c = rev->data;
-    peer = c->data;
+    ssize_t  n;
+    u_char   buf[16384];
 
     if (c->close) {
 
-        /* idle in a worker that is told to go, or one that may wait no more */
+        /* the worker is told to go, or may wait no more */
 
-        if (ngx_queue_empty(&peer->pipeline.waiting)) {
-            ngx_patient_guard_peer_close(peer);
+        ngx_patient_guard_peer_end(peer, "worker is shutting down");
+        return;
+    }
 
-        } else {
-            ngx_patient_guard_peer_fail(peer, 0, "worker is shutting down");
-        }
-
+    if (peer->state == NGX_PATIENT_GUARD_PEER_CONNECTING
+        && ngx_patient_guard_peer_connected(peer) != NGX_OK)
+    {
         return;
     }
 
@@ -308,16 +313,11 @@ ngx_patient_guard_peer_read_handler(ngx_event_t *rev)
             return;
         }
 
-        if (n == 0 && c->idle) {
+        if (n == 0) {
 
             /* Redis lets go of idle clients; the next lookup connects */
 
-            ngx_patient_guard_peer_close(peer);
-            return;
-        }
-
-        if (n == 0) {
-            ngx_patient_guard_peer_fail(peer, 0, "connection closed by Redis");
+            ngx_patient_guard_peer_end(peer, "connection closed by Redis");
             return;
         }
 
@@ -333,11 +333,9 @@ ngx_patient_guard_peer_read_handler(ngx_event_t *rev)
 
     if (ngx_handle_read_event(rev, 0) != NGX_OK) {
         ngx_patient_guard_peer_fail(peer, 0, "event failed");
-        return;
-    }
 
-    if (peer->state == NGX_PATIENT_GUARD_PEER_READY
-        && ngx_queue_empty(&peer->pipeline.waiting))
+    } else if (peer->state == NGX_PATIENT_GUARD_PEER_READY
+               && ngx_queue_empty(&peer->pipeline.waiting))
     {
         ngx_patient_guard_peer_rest(peer);
     }
@@ -355,10 +353,10 @@ ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer)
 
     if (ngx_exiting || ngx_terminate) {
         ngx_patient_guard_peer_close(peer);
-        return;
-    }
 
-    peer->connection->idle = 1;
+    } else {
+        peer->connection->idle = 1;
+    }
 }
 
 
@@ -403,7 +401,6 @@ ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
         rc = peer->conf->handler(peer->owner, slot->data, &reply);
 
         if (rc != NGX_OK) {
-
             peer->refused = (rc == NGX_ABORT);
 
             ngx_patient_guard_peer_fail(peer, 0,
@@ -438,34 +435,29 @@ static ngx_int_t
 ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
     ngx_patient_guard_reply_t *reply)
 {
-    ngx_patient_guard_greeting_t  *greeting = &peer->conf->greeting;
-
-    if (peer->state != NGX_PATIENT_GUARD_PEER_GREETING
-        || peer->said != greeting->hello.data + greeting->hello.len)
+    switch (ngx_patient_guard_greeting_reply(&peer->conf->greeting,
+                                             &peer->greeted, reply))
     {
+
+    case NGX_OK:
+        peer->state = NGX_PATIENT_GUARD_PEER_READY;
+        ngx_post_event(&peer->flush, &ngx_posted_events);
+        return NGX_OK;
+
+    case NGX_AGAIN:
+        return NGX_OK;
+
+    case NGX_DECLINED:
         ngx_patient_guard_peer_fail(peer, 0, "spoke before it was asked");
         return NGX_ERROR;
-    }
 
-    if (ngx_patient_guard_greeting_accept(greeting, peer->greeted, reply)
-        != NGX_OK)
-    {
+    default: /* NGX_ERROR */
         peer->refused = ngx_patient_guard_resp_refused(reply);
 
         ngx_patient_guard_peer_fail(peer, 0,
                              ngx_patient_guard_resp_printable(&reply->text));
         return NGX_ERROR;
     }
-
-    if (++peer->greeted < greeting->nsteps) {
-        return NGX_OK;
-    }
-
-    peer->state = NGX_PATIENT_GUARD_PEER_READY;
-
-    ngx_post_event(&peer->flush, &ngx_posted_events);
-
-    return NGX_OK;
 }
 
 
@@ -475,12 +467,8 @@ ngx_patient_guard_peer_timer_handler(ngx_event_t *ev)
     ngx_msec_t                 nearest;
     ngx_patient_guard_peer_t  *peer = ev->data;
 
-    if (peer->state == NGX_PATIENT_GUARD_PEER_DOWN) {
-        return;
-    }
-
     nearest = peer->state == NGX_PATIENT_GUARD_PEER_READY
-              ? ngx_patient_guard_peer_deadline(peer) : peer->deadline;
+              ? ngx_patient_guard_peer_deadline(peer->conf) : peer->deadline;
 
     nearest = ngx_patient_guard_pipeline_nearest(&peer->pipeline, nearest);
 
@@ -501,8 +489,6 @@ static void
 ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
     ngx_msec_t deadline)
 {
-    ngx_msec_int_t  left;
-
     if (peer->timer.timer_set) {
 
         if ((ngx_msec_int_t) (deadline - peer->timer.timer.key) >= 0) {
@@ -512,9 +498,8 @@ ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
         ngx_del_timer(&peer->timer);
     }
 
-    left = deadline - ngx_current_msec;
-
-    ngx_add_timer(&peer->timer, left > 0 ? (ngx_msec_t) left : 0);
+    ngx_add_timer(&peer->timer,
+                  ngx_max((ngx_msec_int_t) (deadline - ngx_current_msec), 0));
 }
 
 
@@ -523,11 +508,9 @@ ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev)
 {
     ngx_patient_guard_peer_t  *peer = ev->data;
 
-    if (ngx_exiting || ngx_terminate || ngx_quit) {
-        return;
+    if (!(ngx_exiting || ngx_terminate || ngx_quit)) {
+        (void) ngx_patient_guard_peer_connect(peer);
     }
-
-    (void) ngx_patient_guard_peer_connect(peer);
 }
 
 
@@ -556,6 +539,23 @@ ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer)
 }
 
 
+/* no failure, unless somebody waits */
+
+static void
+ngx_patient_guard_peer_end(ngx_patient_guard_peer_t *peer,
+    const char *reason)
+{
+    if (peer->state == NGX_PATIENT_GUARD_PEER_READY
+        && ngx_queue_empty(&peer->pipeline.waiting))
+    {
+        ngx_patient_guard_peer_close(peer);
+        return;
+    }
+
+    ngx_patient_guard_peer_fail(peer, 0, reason);
+}
+
+
 static void
 ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
     const char *reason)
@@ -577,7 +577,7 @@ ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
 
     ngx_patient_guard_peer_close(peer);
 
-    peer->address = (peer->address + 1) % peer->conf->naddrs;
+    ngx_patient_guard_route_skip(&peer->route);
 
     delay = ngx_patient_guard_backoff_next(&peer->backoff, peer->refused);
     peer->refused = 0;

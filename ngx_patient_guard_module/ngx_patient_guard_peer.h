@@ -76,7 +76,8 @@ ngx_patient_guard_slot_t *ngx_patient_guard_peer_sent(
 ngx_uint_t ngx_patient_guard_peer_generation(ngx_patient_guard_peer_t *peer);
 
 /* of a command that is sent now */
-ngx_msec_t ngx_patient_guard_peer_deadline(ngx_patient_guard_peer_t *peer);
+#define ngx_patient_guard_peer_deadline(conf)                                \
+    (ngx_current_msec + (conf)->timeout)
 
 
 #endif /* _NGX_PATIENT_GUARD_PEER_H_INCLUDED_ */

@@ -111,7 +111,7 @@ ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
 
     ask->redis = redis;
     ask->op = op;
-    ask->deadline = ngx_patient_guard_peer_deadline(redis->peer);
+    ask->deadline = ngx_patient_guard_peer_deadline(&redis->conf->peer);
 
     ask->answered.handler = ngx_patient_guard_redis_answered_handler;
     ask->answered.data = ask;

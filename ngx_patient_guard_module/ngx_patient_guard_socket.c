@@ -4,41 +4,64 @@
 #include <ngx_event_connect.h>
 
 
-ngx_int_t
-ngx_patient_guard_socket_connect(ngx_addr_t *addr, ngx_log_t *log,
-    ngx_connection_t **c, ngx_err_t *err)
+void
+ngx_patient_guard_route_skip(ngx_patient_guard_route_t *route)
+{
+    route->current = (route->current + 1) % route->naddrs;
+    route->untried = route->untried ? route->untried - 1 : 0;
+}
+
+
+ngx_connection_t *
+ngx_patient_guard_socket_connect(ngx_patient_guard_route_t *route,
+    ngx_log_t *log, ngx_err_t *err)
 {
     ngx_int_t              rc;
+    ngx_addr_t            *addr;
+    ngx_connection_t      *c;
     ngx_peer_connection_t  pc;
 
-    ngx_memzero(&pc, sizeof(ngx_peer_connection_t));
+    while (route->untried) {
 
-    pc.sockaddr = addr->sockaddr;
-    pc.socklen = addr->socklen;
-    pc.name = &addr->name;
-    pc.get = ngx_event_get_peer;
-    pc.log = log;
-    pc.log_error = NGX_ERROR_ERR;
+        addr = &route->addrs[route->current];
 
-    ngx_set_errno(0);
+        ngx_memzero(&pc, sizeof(ngx_peer_connection_t));
 
-    rc = ngx_event_connect_peer(&pc);
+        pc.sockaddr = addr->sockaddr;
+        pc.socklen = addr->socklen;
+        pc.name = &addr->name;
+        pc.get = ngx_event_get_peer;
+        pc.log = log;
+        pc.log_error = NGX_ERROR_ERR;
 
-    *err = ngx_errno;
+        ngx_set_errno(0);
 
-    if (rc == NGX_OK || rc == NGX_AGAIN) {
-        *c = pc.connection;
-        (*c)->sockaddr = addr->sockaddr;
-        (*c)->socklen = addr->socklen;
-        return rc;
+        rc = ngx_event_connect_peer(&pc);
+
+        *err = ngx_errno;
+
+        c = pc.connection;
+
+        if (rc == NGX_OK) {
+            ngx_post_event(c->write, &ngx_posted_events);
+        }
+
+        if (rc == NGX_OK || rc == NGX_AGAIN) {
+            c->sockaddr = addr->sockaddr;
+            c->socklen = addr->socklen;
+            return c;
+        }
+
+        ngx_patient_guard_route_skip(route);
     }
 
-    return NGX_ERROR;
+    return NULL;
 }
 
 
 ngx_err_t
-ngx_patient_guard_socket_connected(ngx_connection_t *c)
+ngx_patient_guard_socket_connected(ngx_connection_t *c,
+    ngx_patient_guard_route_t *route)
 {
     int        err;
     socklen_t  len;
@@ -56,6 +79,11 @@ ngx_patient_guard_socket_connected(ngx_connection_t *c)
         && ngx_tcp_nodelay(c) != NGX_OK)
     {
         err = ngx_socket_errno;
+    }
+
+    if (err) {
+        ngx_close_connection(c);
+        ngx_patient_guard_route_skip(route);
     }
 
     return err;

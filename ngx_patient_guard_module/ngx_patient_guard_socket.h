@@ -14,16 +14,40 @@
 #include <ngx_event.h>
 
 
-/*
- * Starts to connect.  NGX_OK if that is done already, and NGX_AGAIN: *c is
- * set, without handlers.  NGX_ERROR: *err tells why, if it is known.  The
- * log must live as long as the connection.
- */
-ngx_int_t ngx_patient_guard_socket_connect(ngx_addr_t *addr, ngx_log_t *log,
-    ngx_connection_t **c, ngx_err_t *err);
+/* the addresses of one server, tried in turn */
 
-/* when it may be written to for the first time: 0, or why not connected */
-ngx_err_t ngx_patient_guard_socket_connected(ngx_connection_t *c);
+typedef struct {
+    ngx_addr_t                  *addrs;
+    ngx_uint_t                   naddrs;
+    ngx_uint_t                   current;
+    ngx_uint_t                   untried;      /* the current one included */
+} ngx_patient_guard_route_t;
+
+
+/* all addresses may be tried again, from the current one on */
+#define ngx_patient_guard_route_start(route)                                 \
+    (route)->untried = (route)->naddrs
+
+/* the current address does not serve */
+void ngx_patient_guard_route_skip(ngx_patient_guard_route_t *route);
+
+/*
+ * Starts to connect to the current address, or to the next untried one that
+ * does not fail at once.  The connection wants handlers: an event will come
+ * when it is there or has failed, never before the caller returns to the
+ * loop.  NULL: no address is left, *err tells why the last one failed; it is
+ * left alone if there was none to try.  The log must live as long as the
+ * connection.
+ */
+ngx_connection_t *ngx_patient_guard_socket_connect(
+    ngx_patient_guard_route_t *route, ngx_log_t *log, ngx_err_t *err);
+
+/*
+ * When the first event has come: 0, or why it is not connected; it is closed
+ * then, and its address skipped.
+ */
+ngx_err_t ngx_patient_guard_socket_connected(ngx_connection_t *c,
+    ngx_patient_guard_route_t *route);
 
 /*
  * Sends from *pos up to last, as much as the socket takes, and moves *pos.
