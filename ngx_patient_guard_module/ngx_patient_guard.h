@@ -24,6 +24,9 @@
 #define NGX_PATIENT_GUARD_WINDOW_MAX     (90 * 86400 * 1000ULL)  /* 90d, ms */
 #define NGX_PATIENT_GUARD_COUNT_MAX      4294967295ULL
 
+/* by which two clocks may differ, for proofs and challenges */
+#define NGX_PATIENT_GUARD_SKEW           300000ULL                /* 5m, ms */
+
 
 /* keyed one-way aliases: all that is ever stored or logged of a person */
 

@@ -9,6 +9,10 @@
 #define NGX_PATIENT_GUARD_GRANTED       2
 
 
+static ngx_patient_guard_queue_t *ngx_patient_guard_challenge_find(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
+static uint64_t ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
 static void ngx_patient_guard_challenged(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally);
@@ -59,19 +63,7 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_limit_t  *limit;
 
-    if (ngx_patient_guard_queue_find(&node->zone,
-                       &ngx_patient_guard_member(node, member)->queues,
-                       NGX_PATIENT_GUARD_GRANTED))
-    {
-        ref = ngx_patient_guard_queue_now(node, member,
-                                          NGX_PATIENT_GUARD_GRANTED,
-                                          lookup->now,
-                                          lookup->grants->window);
-
-        tally->grants_wait = ngx_patient_guard_queue_wait(node, ref, 1,
-                                          lookup->grants->count, lookup->now,
-                                          lookup->grants->window);
-    }
+    tally->grants_wait = ngx_patient_guard_grants_wait(node, member, lookup);
 
     ngx_patient_guard_challenged(node, member, lookup, tally);
 
@@ -152,16 +144,43 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
 }
 
 
+/* ms until a pass is left */
+
+static uint64_t
+ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    if (ngx_patient_guard_queue_find(&node->zone,
+                       &ngx_patient_guard_member(node, member)->queues,
+                       NGX_PATIENT_GUARD_GRANTED)
+        == 0)
+    {
+        return 0;
+    }
+
+    ref = ngx_patient_guard_queue_now(node, member, NGX_PATIENT_GUARD_GRANTED,
+                                      lookup->now, lookup->grants->window);
+
+    return ngx_patient_guard_queue_wait(node, ref, 1, lookup->grants->count,
+                                        lookup->now, lookup->grants->window);
+}
+
+
 void
 ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    uint64_t  since;
+    ngx_patient_guard_queue_t  *challenge;
 
-    since = ngx_patient_guard_challenge_since(node, member);
+    challenge = ngx_patient_guard_challenge_find(node, member);
 
-    if (since && lookup->proof > since) {
+    if (challenge
+        && lookup->proof > challenge->newest
+        && ngx_patient_guard_grants_wait(node, member, lookup) == 0)
+    {
         ngx_patient_guard_pass(node, member, lookup);
         tally->passed = 1;
     }
@@ -211,28 +230,53 @@ ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_uint_t limit)
 {
-    ngx_patient_guard_ref_t  ref, *queues;
+    ngx_patient_guard_ref_t  ref;
 
-    queues = &ngx_patient_guard_member(node, member)->queues;
-
-    if (ngx_patient_guard_queue_find(&node->zone, queues,
-                                     NGX_PATIENT_GUARD_CHALLENGED))
-    {
+    if (ngx_patient_guard_challenge_find(node, member)) {
         return;
     }
 
-    ref = ngx_patient_guard_queue_add(&node->zone, queues,
-                                      NGX_PATIENT_GUARD_CHALLENGED);
+    ref = ngx_patient_guard_queue_add(&node->zone,
+                            &ngx_patient_guard_member(node, member)->queues,
+                            NGX_PATIENT_GUARD_CHALLENGED);
 
-    ngx_patient_guard_queue_mark(&node->zone, ref, lookup->now,
+    /* a proof that was shown already is none of later */
+
+    ngx_patient_guard_queue_mark(&node->zone, ref,
+                                 ngx_max(lookup->now, lookup->proof),
                                  lookup->limits[limit].id);
 }
 
 
-/* ms since the epoch; 0 if the account is not challenged */
+void
+ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *challenge;
 
-uint64_t
-ngx_patient_guard_challenge_since(ngx_patient_guard_node_t *node,
+    challenge = ngx_patient_guard_challenge_find(node, member);
+
+    if (challenge == NULL
+        || challenge->newest <= lookup->now + NGX_PATIENT_GUARD_SKEW)
+    {
+        return;
+    }
+
+    ref = ngx_patient_guard_queue_find(&node->zone,
+                            &ngx_patient_guard_member(node, member)->queues,
+                            NGX_PATIENT_GUARD_CHALLENGED);
+
+    ngx_patient_guard_queue_mark(&node->zone, ref,
+                                 ngx_max(lookup->now, lookup->proof),
+                                 challenge->total);
+}
+
+
+/* NULL if the account is not challenged */
+
+static ngx_patient_guard_queue_t *
+ngx_patient_guard_challenge_find(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
     ngx_patient_guard_ref_t  ref;
@@ -241,7 +285,7 @@ ngx_patient_guard_challenge_since(ngx_patient_guard_node_t *node,
                        &ngx_patient_guard_member(node, member)->queues,
                        NGX_PATIENT_GUARD_CHALLENGED);
 
-    return ref ? ngx_patient_guard_queue(&node->zone, ref)->newest : 0;
+    return ref ? ngx_patient_guard_queue(&node->zone, ref) : NULL;
 }
 
 
@@ -250,25 +294,21 @@ ngx_patient_guard_challenged(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    uint32_t                 id;
-    ngx_patient_guard_ref_t  ref;
+    ngx_patient_guard_queue_t  *challenge;
 
-    ref = ngx_patient_guard_queue_find(&node->zone,
-                       &ngx_patient_guard_member(node, member)->queues,
-                       NGX_PATIENT_GUARD_CHALLENGED);
-    if (ref == 0) {
+    challenge = ngx_patient_guard_challenge_find(node, member);
+
+    if (challenge == NULL) {
         return;
     }
 
     tally->challenged = 1;
 
-    id = ngx_patient_guard_queue(&node->zone, ref)->total;
-
     for (tally->challenger = 0;
          tally->challenger < lookup->nlimits;
          tally->challenger++)
     {
-        if (lookup->limits[tally->challenger].id == id) {
+        if (lookup->limits[tally->challenger].id == challenge->total) {
             break;
         }
     }

@@ -48,9 +48,12 @@ void ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_patient_guard_weighed_t *weighed);
 
-/* ms since the epoch; 0 if the account is not challenged */
-uint64_t ngx_patient_guard_challenge_since(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member);
+/*
+ * A challenge of the future, opened while a clock ran ahead, is one of now:
+ * else no true proof would pass it.  An old proof is not good for it.
+ */
+void ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
 
 /* from now on; no matter if the account is challenged already */
 void ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
@@ -61,7 +64,7 @@ void ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
 void ngx_patient_guard_pass(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
 
-/* the same, if the account is challenged and has proved itself since */
+/* the same, if the account has proved itself since, and a grant is left */
 void ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally);

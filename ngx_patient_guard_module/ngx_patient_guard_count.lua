@@ -20,7 +20,7 @@
 local SLICES, RING, SET = 32, 13, 145
 local SLOTS = string.rep('I4', SLICES + 1)
 local LOG, CHALLENGE = 0, 2                -- actions
-local LAPSE = 90 * 86400000
+local LAPSE, SKEW = 90 * 86400000, 300000
 
 local now, proof = tonumber(ARGV[2]), tonumber(ARGV[3])
 local flags = tonumber(ARGV[4])
@@ -61,23 +61,11 @@ then
     held = read()
 end
 
-local function slots(window)
-    return {struct.unpack('<' .. SLOTS, window.value, RING)}
-end
-
-local function store(window, counts, set)
-    window.value = struct.pack('<I8I4', window.newest, window.total)
-                   .. struct.pack('<' .. SLOTS, unpack(counts, 1, SLICES + 1))
-                   .. set
-end
-
 local function empty(window)
-    local counts = {}
+    window.total, window.counts, window.set = 0, {}, ''
     for i = 1, SLICES + 1 do
-        counts[i] = 0
+        window.counts[i] = 0
     end
-    window.total = 0
-    store(window, counts, '')
 end
 
 -- moves the window to the present; see ngx_patient_guard_slice_advance()
@@ -98,7 +86,7 @@ local function advance(window, slice)
         return
     end
 
-    local counts, set = slots(window), string.sub(window.value, SET)
+    local counts = window.counts
 
     if slice < newest then
         local ahead, into = 0, slice % (SLICES + 1) + 1
@@ -121,10 +109,8 @@ local function advance(window, slice)
         end
 
         window.total = window.total - dropped
-        set = set ~= '' and string.sub(set, 8 * dropped + 1) or ''
+        window.set = string.sub(window.set, 8 * dropped + 1)
     end
-
-    store(window, counts, set)
 end
 
 -- what is to be written: a window that only moved as well, lest a clock that
@@ -145,10 +131,21 @@ local function open(state, value, length, set)
         return nil
     end
 
-    window.value = value
     window.newest, window.total = struct.unpack('<I8I4', value)
+    window.counts = {struct.unpack('<' .. SLOTS, value, RING)}
+    window.set = string.sub(value, SET)
 
-    if #value - SET + 1 ~= (set and 8 * window.total or 0) then
+    -- nothing that was damaged is believed; from 2^53 on a slice plus one is
+    -- the same slice, and a loop over slices would not end
+
+    local counted = 0
+    for i = 1, SLICES + 1 do
+        counted = counted + window.counts[i]
+    end
+
+    if counted ~= window.total or window.newest >= 2 ^ 52
+       or #window.set ~= (set and 8 * window.total or 0)
+    then
         return nil
     end
 
@@ -174,10 +171,9 @@ local function wait(window, room, count)
     end
 
     local excess = window.total + room - count
-    local counts = slots(window)
 
     for slice = window.newest - SLICES, window.newest do
-        excess = excess - counts[slice % (SLICES + 1) + 1]
+        excess = excess - window.counts[slice % (SLICES + 1) + 1]
         if excess <= 0 then
             local dropped = math.ceil((slice + SLICES + 1) * window.length
                                       / SLICES)
@@ -205,17 +201,15 @@ local function known(set, patient)
 end
 
 local function charge_count(window, count)
-    local counts = slots(window)
     local slot = window.newest % (SLICES + 1) + 1
 
     count = math.min(count, 4294967295 - window.total)
-    counts[slot] = counts[slot] + count
+    window.counts[slot] = window.counts[slot] + count
     window.total = window.total + count
-    store(window, counts, '')
 end
 
 local function charge_set(window, cap)
-    local counts, set = slots(window), string.sub(window.value, SET)
+    local counts, set = window.counts, window.set
     local newest = window.newest % (SLICES + 1) + 1
     local added = {}
 
@@ -252,7 +246,7 @@ local function charge_set(window, cap)
     end
 
     counts[newest] = counts[newest] + #added
-    store(window, counts, set .. table.concat(added))
+    window.set = set .. table.concat(added)
 end
 
 local windows = {}
@@ -275,12 +269,22 @@ if not grants or held[1] and not since then
     return redis.error_reply('PGSTATE malformed challenge')
 end
 
+-- a clock that ran ahead: no challenge is of the future, nor an old proof
+-- good for it
+
+local opened = false
+
+if since and since > now + SKEW then
+    since, opened = math.max(now, proof), true
+end
+
 -- a proof given after the challenge: the limits that challenge start afresh
 
-local passed = since and proof > since
+local grants_wait = wait(grants, 1, grants_count)
+local passed = since and proof > since and grants_wait == 0
 
 if passed then
-    since = nil
+    since, opened = nil, false
     redis.call('HDEL', KEYS[1], '!challenge')
 
     for i, limit in ipairs(limits) do
@@ -293,22 +297,19 @@ if passed then
 
     charge_count(grants, 1)
     changed['!grants'] = grants
+    grants_wait = wait(grants, 1, grants_count)
 end
 
-local grants_wait = wait(grants, 1, grants_count)
 local refuse = since and true or false
-local opened = false
 local rooms = {}
 
 for i, limit in ipairs(limits) do
     local cost = npatients
 
     if limit.set then
-        local set = string.sub(windows[i].value, SET)
-
         cost = 0
         for patient = 1, npatients do
-            if not known(set, patient) then
+            if not known(windows[i].set, patient) then
                 cost = cost + 1
             end
         end
@@ -322,7 +323,7 @@ for i, limit in ipairs(limits) do
         if limit.action == CHALLENGE and not since and grants_wait == 0
            and not exempt and not dry_run
         then
-            since, challenger, opened = now, limit.state, true
+            since, challenger, opened = math.max(now, proof), limit.state, true
         end
     end
 end
@@ -344,7 +345,9 @@ local put = {}
 
 for state, window in pairs(changed) do
     put[#put + 1] = state
-    put[#put + 1] = window.value
+    put[#put + 1] = struct.pack('<I8I4' .. SLOTS, window.newest, window.total,
+                                unpack(window.counts, 1, SLICES + 1))
+                    .. window.set
 end
 
 if opened then
@@ -352,10 +355,17 @@ if opened then
     put[#put + 1] = struct.pack('<I8', since) .. challenger
 end
 
+-- a node that does not know of the longest window yet must not cut it short
+
 if #put > 0 then
+    ttl = math.ceil(ttl + ttl / SLICES) + 1000
+    if since then
+        ttl = LAPSE
+    elseif not passed then
+        ttl = math.max(ttl, redis.call('PTTL', KEYS[1]))
+    end
     redis.call('HSET', KEYS[1], unpack(put))
-    redis.call('PEXPIRE', KEYS[1],
-               since and LAPSE or math.ceil(ttl + ttl / SLICES) + 1000)
+    redis.call('PEXPIRE', KEYS[1], ttl)
 
 elseif since and redis.call('PTTL', KEYS[1]) < LAPSE / 2 then
     redis.call('PEXPIRE', KEYS[1], LAPSE)

@@ -170,6 +170,7 @@ ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
     member = ngx_patient_guard_shm_enter(shm, lookup);
 
     if (member) {
+        ngx_patient_guard_challenge_date(shm->node, member, lookup);
         ngx_patient_guard_pass_by_proof(shm->node, member, lookup, tally);
 
         refuse = ngx_patient_guard_weigh(shm->node, member, lookup, tally,
@@ -205,6 +206,7 @@ ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
     member = ngx_patient_guard_shm_enter(shm, lookup);
 
     if (member) {
+        ngx_patient_guard_challenge_date(shm->node, member, lookup);
 
         /*
          * a challenge of this node's own, opened while Redis was away, stays

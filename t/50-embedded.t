@@ -481,7 +481,7 @@ $::location . ($::location =~ s/location \//location \/2/r
                =~ s/PG_POLICY/PG_POLICY_2/r)
 --- after
 # Three clients name 400 patients out of 1,500 in each request, of a new
-# account for every fourth; one client asks one at a time.  A request that a
+# account for every eighth; one client asks one at a time.  A request that a
 # worker took with it may have been counted in part, or not.
 my ($files, $stop) = ('$PG_TMP/$PG_POLICY', '$PG_TMP/$PG_POLICY.stop');
 my @clients = map {
@@ -492,7 +492,7 @@ my @clients = map {
         open my $file, '>', "$files.$client" or die "$!\n";
 
         for (my $n = 0; !-e $stop; $n++) {
-            my $account = $client ? "dupont-$client-" . CORE::int($n / 4)
+            my $account = $client ? "dupont-$client-" . CORE::int($n / 8)
                         : 'durand';
             my %named = map { 1 + CORE::int(rand 1500) => 1 } 1 .. 400;
             my $patients = CORE::join ',', sort keys %named;

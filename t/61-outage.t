@@ -95,6 +95,22 @@ our %first = (local => '200 local', deny => '503 none',
 our %third = (local => '403 local', deny => '503 none',
               allow => '200 none');
 
+# a window of one patient as the script would write it: its newest slice, its
+# total, and the count of its slice 0
+
+sub forge {
+    my ($dir, $key, $field, $newest, $total, $counted) = @_;
+
+    my $said = redis_at($dir, 'EVAL', <<"END", 1, $key, $field);
+local counts = {$counted}
+for i = 2, 33 do counts[i] = 0 end
+return redis.call('HSET', KEYS[1], ARGV[1],
+    struct.pack('<I8I4' .. string.rep('I4', 33), $newest, $total,
+                unpack(counts)) .. 'patient1')
+END
+    die "forge: $said" unless $said =~ /^[01]$/;
+}
+
 sub count {
     my ($from, $what) = @_;
 
@@ -730,6 +746,13 @@ my %poisons = (
     empty  => sub { redis_at($dir, 'HSET', $_[0], $field, '') },
     challenge => sub { redis_at($dir, 'HSET', $_[0], '!challenge', 'x') },
     grants => sub { redis_at($dir, 'HSET', $_[0], '!grants', 'x' x 144 . 'y') },
+
+    # well-formed, but for what it says: a sum of counts that is not the total,
+    # and a slice so late that the next one is the same number
+    more   => sub { forge($dir, $_[0], $field, 0, 1, 2) },
+    fewer  => sub { forge($dir, $_[0], $field, 0, 1, 0) },
+    late   => sub { forge($dir, $_[0], $field, '2^53 + 8', 1, 1) },
+    latest => sub { forge($dir, $_[0], $field, '2^63', 1, 1) },
 );
 
 for my $poison (sort keys %poisons) {

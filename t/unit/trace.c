@@ -253,7 +253,7 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
         && model->since == 0 && op->model.grants_wait == 0
         && !lookup->exempt && !lookup->dry_run)
     {
-        model->since = lookup->now;
+        model->since = ngx_max(lookup->now, lookup->proof);
         model->challenger = i;
     }
 }
@@ -327,7 +327,15 @@ model_count(model_t *model, op_t *op)
         move(&model->limits[i], lookup->now, lookup->limits[i].window);
     }
 
-    if (model->since && lookup->proof > model->since) {
+    if (model->since > lookup->now + 300000) {
+        model->since = ngx_max(lookup->now, lookup->proof);
+    }
+
+    if (model->since && lookup->proof > model->since
+        && wait_for(&model->grants, 0, 1, lookup->grants->count, lookup->now,
+                    lookup->grants->window)
+           == 0)
+    {
         model_pass(model, op);
     }
 
@@ -480,7 +488,7 @@ static op_t *
 draw_op(trace_t *trace, model_t *model)
 {
     op_t                        *op;
-    uint64_t                     proofs[5];
+    uint64_t                     proofs[6];
     ngx_patient_guard_lookup_t  *lookup;
 
     op = &trace->ops[trace->nops];
@@ -498,9 +506,10 @@ draw_op(trace_t *trace, model_t *model)
     proofs[1] = model->since;
     proofs[2] = lookup->now;
     proofs[3] = lookup->now - 1;
-    proofs[4] = 0;
+    proofs[4] = lookup->now + any(300000);
+    proofs[5] = 0;
 
-    lookup->proof = any(3) ? 0 : proofs[any(5)];
+    lookup->proof = any(3) ? 0 : proofs[any(6)];
     lookup->dry_run = (any(12) == 0);
     lookup->exempt = !trace->strict && any(12) == 0;
 
