@@ -126,6 +126,8 @@ struct ngx_http_patient_guard_ctx_s {
     ngx_msec_t                           patience;   /* hold until then */
 
     ngx_uint_t                           status;     /* of a refusal */
+    const char                          *reason;     /* where no limit is it */
+    ngx_int_t                            held;       /* limit that held it */
     ngx_uint_t                           log_level;
 
     unsigned                             waiting:1;
@@ -137,6 +139,11 @@ struct ngx_http_patient_guard_ctx_s {
 
 
 extern ngx_module_t  ngx_patient_guard_module;
+
+
+/* has the value a variable? */
+#define ngx_http_patient_guard_varies(value)                                 \
+    (ngx_strlchr((value)->data, (value)->data + (value)->len, '$') != NULL)
 
 
 /* a directive's value is none of those that it may have */

@@ -17,7 +17,9 @@ typedef struct {
 
 static ngx_int_t ngx_http_patient_guard_answer_challenge(
     ngx_http_request_t *r, ngx_http_patient_guard_ctx_t *ctx);
+static void ngx_http_patient_guard_clear_headers(ngx_http_request_t *r);
 static ngx_int_t ngx_http_patient_guard_page(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_challenge_t *challenge);
 static ngx_int_t ngx_http_patient_guard_refuse(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
@@ -69,12 +71,13 @@ ngx_int_t
 ngx_http_patient_guard_answer(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {
-    ngx_str_t   value;
-    ngx_uint_t  wait;
+    ngx_str_t  value;
 
     /* no "100 Continue" for the body of a refused request, as in nginx */
 
     r->expect_tested = 1;
+
+    ngx_http_patient_guard_clear_headers(r);
 
     ngx_str_set(&value, "no-store");
 
@@ -86,26 +89,24 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
         return ngx_http_patient_guard_answer_challenge(r, ctx);
     }
 
-    wait = 0;
-
     if (ctx->decision.verdict == NGX_PATIENT_GUARD_VERDICT_THROTTLE) {
         ctx->status = NGX_HTTP_TOO_MANY_REQUESTS;
-        wait = ngx_patient_guard_seconds(ctx->decision.wait);
 
     } else if (ctx->status == 0) {
         ctx->status = NGX_HTTP_FORBIDDEN;
-
-    } else if (ctx->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        wait = 1;
     }
 
-    if (wait) {
+    if (ctx->status == NGX_HTTP_TOO_MANY_REQUESTS
+        || ctx->status == NGX_HTTP_SERVICE_UNAVAILABLE)
+    {
         value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
         if (value.data == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        value.len = ngx_sprintf(value.data, "%ui", wait) - value.data;
+        value.len = ngx_sprintf(value.data, "%ui",
+                           ngx_patient_guard_seconds(ctx->decision.wait))
+                    - value.data;
 
         if (ngx_http_patient_guard_header(r, "Retry-After", &value) == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -113,6 +114,47 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
     }
 
     return ngx_http_patient_guard_refuse(r, ctx, ctx->status);
+}
+
+
+/* what an X-Accel-Redirect has brought is the record's, which is not sent */
+
+static void
+ngx_http_patient_guard_clear_headers(ngx_http_request_t *r)
+{
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    static ngx_str_t  names[] = {
+        ngx_string("Cache-Control"),
+        ngx_string("Content-Disposition"),
+        ngx_string("Content-Encoding"),
+        ngx_string("Content-Language"),
+        ngx_string("Expires")
+    };
+
+    ngx_http_clear_accept_ranges(r);
+    ngx_http_clear_last_modified(r);
+    ngx_http_clear_etag(r);
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            for (n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+
+                if (header[i].key.len == names[n].len
+                    && ngx_strncasecmp(header[i].key.data, names[n].data,
+                                       names[n].len)
+                       == 0)
+                {
+                    header[i].hash = 0;
+                }
+            }
+        }
+    }
 }
 
 
@@ -132,7 +174,7 @@ ngx_http_patient_guard_answer_challenge(ngx_http_request_t *r,
     switch (challenge->kind) {
 
     case NGX_HTTP_PATIENT_GUARD_PAGE:
-        return ngx_http_patient_guard_page(r, challenge);
+        return ngx_http_patient_guard_page(r, ctx, challenge);
 
     case NGX_HTTP_PATIENT_GUARD_REDIRECT:
 
@@ -176,9 +218,18 @@ ngx_http_patient_guard_answer_challenge(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_patient_guard_page(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_challenge_t *challenge)
 {
     ngx_str_t  uri, args;
+
+    /* who waits for "100 Continue" would never send what a page may read */
+
+    if (r->headers_in.expect
+        && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+    {
+        return ngx_http_patient_guard_refuse(r, ctx, challenge->status);
+    }
 
     if (ngx_http_complex_value(r, &challenge->target, &uri) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -4,10 +4,12 @@
 
 #define NGX_HTTP_PATIENT_GUARD_FILE_MAX    4096    /* of a secret */
 #define NGX_HTTP_PATIENT_GUARD_REDIS_PORT  6379
+#define NGX_HTTP_PATIENT_GUARD_REDIS_SIZE  65536   /* bytes of one account */
 
 
 static char *ngx_http_patient_guard_read_lines(ngx_conf_t *cf,
     const char *directive, ngx_str_t *file, ngx_str_t *lines, ngx_uint_t n);
+static char *ngx_http_patient_guard_once(ngx_conf_t *cf);
 static char *ngx_http_patient_guard_redis_parameter(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy, ngx_str_t *value,
     ngx_str_t *prefix);
@@ -100,13 +102,6 @@ ngx_http_patient_guard_read_lines(ngx_conf_t *cf, const char *directive,
         goto done;
     }
 
-    if (ngx_file_access(&fi) & S_IROTH) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%s\" file \"%V\" is readable by others, "
-                           "expected a mode such as 0640", directive, file);
-        goto done;
-    }
-
     if (!ngx_is_file(&fi) || ngx_file_size(&fi) == 0
         || ngx_file_size(&fi) > NGX_HTTP_PATIENT_GUARD_FILE_MAX)
     {
@@ -114,6 +109,13 @@ ngx_http_patient_guard_read_lines(ngx_conf_t *cf, const char *directive,
                            "\"%s\" file \"%V\" is empty or no file of %d "
                            "bytes at most", directive, file,
                            NGX_HTTP_PATIENT_GUARD_FILE_MAX);
+        goto done;
+    }
+
+    if (ngx_file_access(&fi) & S_IROTH) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%s\" file \"%V\" is readable by others, "
+                           "expected a mode such as 0640", directive, file);
         goto done;
     }
 
@@ -197,6 +199,10 @@ ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
+    if (ngx_http_patient_guard_once(cf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     ngx_str_null(&prefix);
 
     for (i = 1; i < cf->args->nelts; i++) {
@@ -226,6 +232,45 @@ ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     policy->redis->keys.data = p;
     policy->redis->keys.len = ngx_sprintf(p, "%V:%V:", &prefix, &policy->name)
                               - p;
+
+    return NGX_CONF_OK;
+}
+
+
+/* no parameter, name=value, may be given twice */
+
+static char *
+ngx_http_patient_guard_once(ngx_conf_t *cf)
+{
+    u_char      *equals;
+    size_t       len;
+    ngx_str_t   *value;
+    ngx_uint_t   i, n;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        equals = ngx_strlchr(value[i].data, value[i].data + value[i].len,
+                             '=');
+        if (equals == NULL) {
+            continue;
+        }
+
+        len = equals + 1 - value[i].data;
+
+        for (n = 1; n < i; n++) {
+
+            if (value[n].len >= len
+                && ngx_strncmp(value[n].data, value[i].data, len) == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "parameter \"%V\" of \"%V\" is given "
+                                   "twice", &value[i], &value[0]);
+                return NGX_CONF_ERROR;
+            }
+        }
+    }
 
     return NGX_CONF_OK;
 }
@@ -265,10 +310,10 @@ ngx_http_patient_guard_redis_parameter(ngx_conf_t *cf,
         for (i = 0; i < prefix->len; i++) {
             if (prefix->len > 64
                 || prefix->data[i] <= 0x20 || prefix->data[i] >= 0x7f
-                || prefix->data[i] == '{' || prefix->data[i] == '}')
+                || ngx_strchr("{}$", prefix->data[i]))
             {
                 return ngx_http_patient_guard_invalid(cf, "prefix", prefix,
-                                   "at most 64 printable characters but { }");
+                                 "at most 64 printable characters but { } $");
             }
         }
 
@@ -349,6 +394,10 @@ ngx_http_patient_guard_redis_auth(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
+    if (ngx_http_patient_guard_once(cf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     ngx_str_null(&file);
 
     for (i = 1; i < cf->args->nelts; i++) {
@@ -401,6 +450,8 @@ char *
 ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy)
 {
+    uint64_t                         size;
+    ngx_uint_t                       i;
     ngx_patient_guard_redis_conf_t  *redis;
 
     redis = policy->redis;
@@ -438,6 +489,24 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
 
     if (ngx_patient_guard_redis_conf_init(redis, cf->pool) != NGX_OK) {
         return NGX_CONF_ERROR;
+    }
+
+    size = 0;
+
+    for (i = 0; i < policy->nlimits; i++) {
+        if (policy->limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN) {
+            size += (uint64_t) policy->limits[i].count
+                    * sizeof(ngx_patient_guard_patient_t);
+        }
+    }
+
+    if (size > NGX_HTTP_PATIENT_GUARD_REDIS_SIZE) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the limits on patients of policy \"%V\" let one "
+                           "account take %uL KB in Redis, and its lookups "
+                           "take longer: %d KB are plenty",
+                           &policy->name, size / 1024,
+                           NGX_HTTP_PATIENT_GUARD_REDIS_SIZE / 1024);
     }
 
     return NGX_CONF_OK;

@@ -2,6 +2,7 @@
 #include "ngx_http_patient_guard_block.h"
 #include "ngx_http_patient_guard_backend.h"
 #include "ngx_http_patient_guard_challenge.h"
+#include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_limit.h"
 
@@ -20,8 +21,6 @@ static char *ngx_http_patient_guard_arguments(ngx_conf_t *cf,
 static char *ngx_http_patient_guard_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_patient_guard_time_ms(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_patient_guard_choice(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy);
@@ -344,44 +343,6 @@ ngx_http_patient_guard_time_ms(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_http_patient_guard_choice(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    u_char           buf[128], *p;
-    ngx_str_t       *value;
-    ngx_uint_t      *field, i;
-    ngx_conf_enum_t *choice;
-
-    field = (ngx_uint_t *) ((char *) conf + cmd->offset);
-    choice = cmd->post;
-
-    if (*field != NGX_CONF_UNSET_UINT) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    p = buf;
-
-    for (i = 0; choice[i].name.len; i++) {
-
-        if (choice[i].name.len == value[1].len
-            && ngx_strcmp(choice[i].name.data, value[1].data) == 0)
-        {
-            *field = choice[i].value;
-            return NGX_CONF_OK;
-        }
-
-        p = ngx_slprintf(p, buf + sizeof(buf) - 1, "%s\"%V\"",
-                         i == 0 ? "" : " or ", &choice[i].name);
-    }
-
-    *p = '\0';
-
-    return ngx_http_patient_guard_invalid(cf, cmd->name.data, &value[1],
-                                          (char *) buf);
-}
-
-
-static char *
 ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy)
 {
@@ -449,8 +410,8 @@ ngx_http_patient_guard_add_zone(ngx_conf_t *cf,
     zone->init = ngx_patient_guard_shm_init;
     zone->data = policy->shm;
 
-    policy->shm->needs = ngx_patient_guard_shm_cells(policy->limits,
-                                                     policy->nlimits);
+    policy->shm->limits = policy->limits;
+    policy->shm->nlimits = policy->nlimits;
 
     /* nginx makes a zone of another size anew: what it held is lost */
 

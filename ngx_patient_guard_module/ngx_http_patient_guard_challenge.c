@@ -5,6 +5,7 @@
 
 static char *ngx_http_patient_guard_challenge_redirect(ngx_conf_t *cf,
     ngx_http_patient_guard_challenge_t *challenge);
+static ngx_uint_t ngx_http_patient_guard_is_url(ngx_str_t *url);
 static char *ngx_http_patient_guard_challenge_step_up(ngx_conf_t *cf,
     ngx_http_patient_guard_challenge_t *challenge);
 static char *ngx_http_patient_guard_challenge_page(ngx_conf_t *cf,
@@ -88,10 +89,7 @@ ngx_http_patient_guard_challenge_redirect(ngx_conf_t *cf,
     challenge->status = NGX_HTTP_MOVED_TEMPORARILY;
 
     if (cf->args->nelts != 3
-        || ngx_strlchr(value[2].data, value[2].data + value[2].len, '#')
-        || !(ngx_strncasecmp(value[2].data, (u_char *) "https://", 8) == 0
-             || ngx_strncasecmp(value[2].data, (u_char *) "http://", 7) == 0
-             || value[2].data[0] == '/' || value[2].data[0] == '$'))
+        || !ngx_http_patient_guard_is_url(&value[2]))
     {
         return ngx_http_patient_guard_invalid(cf, "challenge redirect",
                          &value[cf->args->nelts - 1],
@@ -110,6 +108,37 @@ ngx_http_patient_guard_challenge_redirect(ngx_conf_t *cf,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* such as the state may be added to, with a host of its own or this one's */
+
+static ngx_uint_t
+ngx_http_patient_guard_is_url(ngx_str_t *url)
+{
+    size_t   i;
+    u_char  *host;
+
+    for (i = 0; i < url->len; i++) {
+        if (url->data[i] <= 0x20 || url->data[i] == '#') {
+            return 0;
+        }
+    }
+
+    if (ngx_strncasecmp(url->data, (u_char *) "https://", 8) == 0) {
+        host = url->data + 8;
+
+    } else if (ngx_strncasecmp(url->data, (u_char *) "http://", 7) == 0) {
+        host = url->data + 7;
+
+    } else {
+        return url->data[0] == '$'
+               || (url->data[0] == '/' && url->data[1] != '/');
+    }
+
+    /* it has a terminator */
+
+    return *host != '\0' && *host != '/' && *host != '?';
 }
 
 
@@ -145,10 +174,10 @@ ngx_http_patient_guard_challenge_step_up(ngx_conf_t *cf,
 
             for (i = 0; i < acr.len; i++) {
                 if (acr.data[i] < 0x20 || acr.data[i] > 0x7e
-                    || acr.data[i] == '"' || acr.data[i] == '\\')
+                    || ngx_strchr("\"\\$", acr.data[i]))
                 {
                     return ngx_http_patient_guard_invalid(cf, "acr", &acr,
-                                    "printable ASCII without \" and \\");
+                                    "printable ASCII without \", \\ and $");
                 }
             }
 
@@ -247,10 +276,14 @@ ngx_http_patient_guard_challenge_status(ngx_conf_t *cf,
     status = cf->args->nelts == 3 ? ngx_atoi(value[2].data, value[2].len)
                                   : NGX_ERROR;
 
-    if (status < 400 || status > 599 || status == 499) {
+    /* nginx' own, for a client that was too slow, or has hung up */
+
+    if (status < 400 || status > 599 || status == NGX_HTTP_REQUEST_TIME_OUT
+        || status == NGX_HTTP_CLIENT_CLOSED_REQUEST)
+    {
         return ngx_http_patient_guard_invalid(cf, "challenge status",
-                                        &value[cf->args->nelts - 1],
-                                        "one status from 400 to 599, not 499");
+                               &value[cf->args->nelts - 1],
+                               "one status from 400 to 599, not 408 and 499");
     }
 
     challenge->status = status;

@@ -124,6 +124,44 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
 
 
 char *
+ngx_http_patient_guard_choice(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char           buf[128], *p;
+    ngx_str_t       *value;
+    ngx_uint_t      *field, i;
+    ngx_conf_enum_t *choice;
+
+    field = (ngx_uint_t *) ((char *) conf + cmd->offset);
+    choice = cmd->post;
+
+    if (*field != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    p = buf;
+
+    for (i = 0; choice[i].name.len; i++) {
+
+        if (choice[i].name.len == value[1].len
+            && ngx_strcmp(choice[i].name.data, value[1].data) == 0)
+        {
+            *field = choice[i].value;
+            return NGX_CONF_OK;
+        }
+
+        p = ngx_slprintf(p, buf + sizeof(buf) - 1, "%s\"%V\"",
+                         i == 0 ? "" : " or ", &choice[i].name);
+    }
+
+    *p = '\0';
+
+    return ngx_http_patient_guard_invalid(cf, cmd->name.data, &value[1],
+                                          (char *) buf);
+}
+
+
+char *
 ngx_http_patient_guard_policy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_patient_guard_loc_conf_t  *lcf = conf;
@@ -150,7 +188,7 @@ ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_patient_guard_loc_conf_t  *lcf = conf;
 
     ngx_str_t                         *value;
-    ngx_uint_t                         i;
+    ngx_uint_t                         i, varies;
     ngx_http_complex_value_t          *cv;
     ngx_http_compile_complex_value_t   ccv;
 
@@ -159,6 +197,7 @@ ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     value = cf->args->elts;
+    varies = 0;
 
     lcf->patients = ngx_array_create(cf->pool, cf->args->nelts - 1,
                                      sizeof(ngx_http_complex_value_t));
@@ -176,6 +215,9 @@ ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
+        varies |= value[i].len == 0
+                  || ngx_http_patient_guard_varies(&value[i]);
+
         cv = ngx_array_push(lcf->patients);
         if (cv == NULL) {
             return NGX_CONF_ERROR;
@@ -190,6 +232,13 @@ ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (!varies) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"patient_guard_patient %V\" has no variable: "
+                           "all requests here name the same patient",
+                           &value[1]);
     }
 
     return NGX_CONF_OK;
@@ -240,4 +289,40 @@ ngx_http_patient_guard_methods(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+ngx_http_patient_guard_is_lookup(ngx_http_request_t *r,
+    ngx_http_patient_guard_loc_conf_t *lcf)
+{
+    ngx_str_t   *method;
+    ngx_uint_t   i;
+
+    if (lcf->methods == NULL) {
+        return !(r->method & (NGX_HTTP_OPTIONS|NGX_HTTP_TRACE));
+    }
+
+    method = lcf->methods->elts;
+
+    for (i = 0; i < lcf->methods->nelts; i++) {
+
+        if (method[i].len == r->method_name.len
+            && ngx_strncmp(method[i].data, r->method_name.data,
+                           method[i].len)
+               == 0)
+        {
+            return 1;
+        }
+
+        /* HEAD tells as much of a record's existence, as in limit_except */
+
+        if (r->method == NGX_HTTP_HEAD
+            && ngx_strcmp(method[i].data, "GET") == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -18,6 +18,13 @@ void *ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf);
 char *ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 
+/*
+ * One of the names of an ngx_conf_enum_t at cmd->post, for an ngx_uint_t at
+ * cmd->offset of conf; says what would be right, as nginx' own does not.
+ */
+char *ngx_http_patient_guard_choice(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 /* directives; conf is the location's */
 char *ngx_http_patient_guard_policy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -25,6 +32,10 @@ char *ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_patient_guard_methods(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* is the request's method one that reads records? */
+ngx_uint_t ngx_http_patient_guard_is_lookup(ngx_http_request_t *r,
+    ngx_http_patient_guard_loc_conf_t *lcf);
 
 
 #endif /* _NGX_HTTP_PATIENT_GUARD_CONF_H_INCLUDED_ */

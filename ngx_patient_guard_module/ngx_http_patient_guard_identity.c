@@ -8,10 +8,13 @@ static ngx_int_t ngx_http_patient_guard_patients(ngx_http_request_t *r,
     ngx_http_patient_guard_loc_conf_t *lcf);
 static ngx_int_t ngx_http_patient_guard_split(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
+static u_char *ngx_http_patient_guard_comma(u_char *p, u_char *last,
+    size_t *len);
 static ngx_int_t ngx_http_patient_guard_add_patient(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_patient_guard_named_t *named);
 static ngx_int_t ngx_http_patient_guard_login(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
+static ngx_uint_t ngx_http_patient_guard_has_control(ngx_str_t *login);
 static ngx_int_t ngx_http_patient_guard_claims(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 static uint64_t ngx_http_patient_guard_time(ngx_str_t *value);
@@ -24,7 +27,7 @@ ngx_http_patient_guard_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_patient_guard_policy_t  *policy = conf;
 
     ngx_str_t                         *value;
-    ngx_uint_t                         i, n, trusted;
+    ngx_uint_t                         i, n, trusted, varies;
     ngx_http_complex_value_t          *cv;
     ngx_http_compile_complex_value_t   ccv;
 
@@ -62,7 +65,21 @@ ngx_http_patient_guard_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    varies = 0;
+
     for (i = 1; i < n; i++) {
+
+        if (ngx_strcmp(value[i].data, "trusted") == 0
+            || ngx_strcmp(value[i].data, "fold") == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" of \"account\" in policy \"%V\" "
+                               "stands before a value, expected it behind "
+                               "all values", &value[i], &policy->name);
+            return NGX_CONF_ERROR;
+        }
+
+        varies |= ngx_http_patient_guard_varies(&value[i]);
 
         if (!trusted && ngx_http_patient_guard_from_client(&value[i])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -87,6 +104,13 @@ ngx_http_patient_guard_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (!varies) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"account %V\" in policy \"%V\" has no "
+                           "variable: everybody is the same account",
+                           &value[1], &policy->name);
     }
 
     return NGX_CONF_OK;
@@ -152,39 +176,33 @@ ngx_http_patient_guard_from_client(ngx_str_t *value)
 }
 
 
-ngx_uint_t
-ngx_http_patient_guard_is_lookup(ngx_http_request_t *r,
-    ngx_http_patient_guard_loc_conf_t *lcf)
+void
+ngx_http_patient_guard_keep_captures(ngx_http_request_t *r,
+    ngx_http_patient_guard_captures_t *kept)
 {
-    ngx_str_t   *method;
-    ngx_uint_t   i;
+#if (NGX_PCRE)
+    kept->captures = r->captures;
+    kept->data = r->captures_data;
+    kept->n = r->ncaptures;
 
-    if (lcf->methods == NULL) {
-        return !(r->method & (NGX_HTTP_OPTIONS|NGX_HTTP_TRACE));
-    }
+    /* the next expression that matches takes an array of its own */
 
-    method = lcf->methods->elts;
+    r->realloc_captures = 1;
+#endif
+}
 
-    for (i = 0; i < lcf->methods->nelts; i++) {
 
-        if (method[i].len == r->method_name.len
-            && ngx_strncmp(method[i].data, r->method_name.data,
-                           method[i].len)
-               == 0)
-        {
-            return 1;
-        }
+void
+ngx_http_patient_guard_restore_captures(ngx_http_request_t *r,
+    ngx_http_patient_guard_captures_t *kept)
+{
+#if (NGX_PCRE)
+    r->captures = kept->captures;
+    r->captures_data = kept->data;
+    r->ncaptures = kept->n;
 
-        /* HEAD tells as much of a record's existence, as in limit_except */
-
-        if (r->method == NGX_HTTP_HEAD
-            && ngx_strcmp(method[i].data, "GET") == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
+    r->realloc_captures = 1;
+#endif
 }
 
 
@@ -197,11 +215,6 @@ ngx_http_patient_guard_identify(ngx_http_request_t *r,
     ngx_http_patient_guard_policy_t  *policy;
 
     policy = ctx->policy;
-
-    /*
-     * patients first: a regular expression behind the account, in a map,
-     * would overwrite the captures of the location
-     */
 
     rc = ngx_http_patient_guard_patients(r, ctx, lcf);
 
@@ -216,6 +229,7 @@ ngx_http_patient_guard_identify(ngx_http_request_t *r,
     }
 
     if (rc == NGX_DECLINED) {
+        ctx->reason = "no account is given";
         return policy->account_missing == NGX_HTTP_PATIENT_GUARD_MISSING_ALLOW
                ? NGX_DECLINED : NGX_HTTP_FORBIDDEN;
     }
@@ -227,6 +241,7 @@ ngx_http_patient_guard_identify(ngx_http_request_t *r,
         }
 
         if (lcf->unmatched == NGX_HTTP_PATIENT_GUARD_UNMATCHED_DENY) {
+            ctx->reason = "no patient is named";
             return NGX_HTTP_FORBIDDEN;
         }
 
@@ -249,18 +264,23 @@ static ngx_int_t
 ngx_http_patient_guard_patients(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
 {
-    ngx_int_t                  rc;
-    ngx_str_t                  value;
-    ngx_uint_t                 i;
-    ngx_http_complex_value_t  *cv;
+    ngx_int_t                           rc;
+    ngx_str_t                           value;
+    ngx_uint_t                          i;
+    ngx_http_complex_value_t           *cv;
+    ngx_http_patient_guard_captures_t   kept;
 
     if (lcf->patients == NULL) {
         return NGX_OK;
     }
 
+    ngx_http_patient_guard_keep_captures(r, &kept);
+
     cv = lcf->patients->elts;
 
     for (i = 0; i < lcf->patients->nelts; i++) {
+
+        ngx_http_patient_guard_restore_captures(r, &kept);
 
         if (ngx_http_complex_value(r, &cv[i], &value) != NGX_OK) {
             return NGX_ERROR;
@@ -277,13 +297,16 @@ ngx_http_patient_guard_patients(ngx_http_request_t *r,
 }
 
 
-/* commas separate several */
+/*
+ * Commas separate several.  An argument comes as it was sent, so they may be
+ * encoded: to split too often counts one patient too many, never too few.
+ */
 
 static ngx_int_t
 ngx_http_patient_guard_split(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
 {
-    u_char                           *p, *last, *comma;
+    u_char                           *p, *last, *next;
     ngx_int_t                         rc;
     ngx_str_t                         identifier;
     ngx_patient_guard_named_t         named;
@@ -293,15 +316,11 @@ ngx_http_patient_guard_split(ngx_http_request_t *r,
 
     last = value->data + value->len;
 
-    for (p = value->data; p < last; p = comma + 1) {
-
-        comma = ngx_strlchr(p, last, ',');
-        if (comma == NULL) {
-            comma = last;
-        }
+    for (p = value->data; p < last; p = next) {
 
         identifier.data = p;
-        identifier.len = comma - p;
+
+        next = ngx_http_patient_guard_comma(p, last, &identifier.len);
 
         ngx_http_patient_guard_trim(&identifier);
 
@@ -326,6 +345,33 @@ ngx_http_patient_guard_split(ngx_http_request_t *r,
 }
 
 
+/* where the next one begins, and how long this one is */
+
+static u_char *
+ngx_http_patient_guard_comma(u_char *p, u_char *last, size_t *len)
+{
+    u_char  *start;
+
+    for (start = p; p < last; p++) {
+
+        if (*p == ',') {
+            *len = p - start;
+            return p + 1;
+        }
+
+        if (*p == '%' && last - p > 2 && p[1] == '2' && (p[2] | 0x20) == 'c')
+        {
+            *len = p - start;
+            return p + 3;
+        }
+    }
+
+    *len = last - start;
+
+    return last;
+}
+
+
 /* once each, in the order of the request */
 
 static ngx_int_t
@@ -345,6 +391,7 @@ ngx_http_patient_guard_add_patient(ngx_http_request_t *r,
     }
 
     if (lookup->npatients == NGX_PATIENT_GUARD_PATIENTS) {
+        ctx->reason = "too many patients in one request";
         return NGX_HTTP_BAD_REQUEST;
     }
 
@@ -405,10 +452,8 @@ ngx_http_patient_guard_login(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    for (i = 0; i < login.len; i++) {
-        if (login.data[i] < 0x20 || login.data[i] == 0x7f) {
-            return NGX_DECLINED;
-        }
+    if (ngx_http_patient_guard_has_control(&login)) {
+        return NGX_DECLINED;
     }
 
     if (policy->fold) {
@@ -427,6 +472,30 @@ ngx_http_patient_guard_login(ngx_http_request_t *r,
     }
 
     return NGX_OK;
+}
+
+
+/* of ASCII, or U+0080 to U+009F in UTF-8 */
+
+static ngx_uint_t
+ngx_http_patient_guard_has_control(ngx_str_t *login)
+{
+    size_t   i;
+    u_char  *p;
+
+    p = login->data;
+
+    for (i = 0; i < login->len; i++) {
+
+        if (p[i] < 0x20 || p[i] == 0x7f
+            || (p[i] == 0xc2 && i + 1 < login->len
+                && (p[i + 1] & 0xe0) == 0x80))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -467,7 +536,7 @@ ngx_http_patient_guard_claims(ngx_http_request_t *r,
 static uint64_t
 ngx_http_patient_guard_time(ngx_str_t *value)
 {
-    u_char     *point;
+    u_char     *p, *point, *last;
     ngx_int_t   ms;
     ngx_str_t   time;
 
@@ -475,7 +544,8 @@ ngx_http_patient_guard_time(ngx_str_t *value)
 
     ngx_http_patient_guard_trim(&time);
 
-    point = ngx_strlchr(time.data, time.data + time.len, '.');
+    last = time.data + time.len;
+    point = ngx_strlchr(time.data, last, '.');
 
     /* neither 64 bits here nor a double in Redis may run over */
 
@@ -487,7 +557,15 @@ ngx_http_patient_guard_time(ngx_str_t *value)
 
     if (point) {
 
-        /* microseconds at the most: what is behind is no proof of anything */
+        /* what is behind the microseconds must be digits, and is dropped */
+
+        for (p = point + 7; p < last; last--) {
+            if (last[-1] < '0' || last[-1] > '9') {
+                return 0;
+            }
+        }
+
+        time.len = last - time.data;
 
         ms = ngx_atofp(time.data, time.len, 6);
 

@@ -183,8 +183,9 @@ ngx_http_patient_guard_limit_measure(ngx_conf_t *cf, ngx_str_t *value,
 
     draft->limit.signal = word->value;
 
-    if (ngx_http_patient_guard_window(&window, &draft->limit.window)
-        != NGX_OK)
+    if (ngx_strlchr(window.data, last, ' ')
+        || ngx_http_patient_guard_window(&window, &draft->limit.window)
+           != NGX_OK)
     {
         return ngx_http_patient_guard_invalid(cf, "limit", value,
                              "a window from \"10s\" to \"90d\" behind the /");
@@ -300,6 +301,8 @@ ngx_http_patient_guard_limit_count(ngx_conf_t *cf,
     }
 
     ngx_memzero(count, sizeof(ngx_http_patient_guard_count_t));
+
+    policy->shm->variable |= (uint32_t) 1 << policy->nlimits;
 
     count->limit = policy->nlimits;
     count->otherwise = draft->limit.count;
@@ -500,6 +503,7 @@ ngx_http_patient_guard_limits(ngx_http_request_t *r,
     uint32_t                         number;
     ngx_str_t                        value;
     ngx_uint_t                       i;
+    ngx_patient_guard_limit_t       *limit;
     ngx_http_patient_guard_count_t  *count;
 
     lookup->limits = policy->limits;
@@ -531,7 +535,10 @@ ngx_http_patient_guard_limits(ngx_http_request_t *r,
             number = count[i].otherwise;
         }
 
-        lookup->limits[count[i].limit].count = number;
+        limit = &lookup->limits[count[i].limit];
+
+        limit->count = limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+                       ? ngx_min(number, policy->shm->most) : number;
     }
 
     return NGX_OK;

@@ -1,6 +1,7 @@
 
 #include "ngx_http_patient_guard_phase.h"
 #include "ngx_http_patient_guard_answer.h"
+#include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_limit.h"
 #include "ngx_http_patient_guard_variable.h"
@@ -55,7 +56,11 @@ ngx_http_patient_guard_handler(ngx_http_request_t *r)
         next = ctx->next;
 
         if (next == NULL) {
-            return NGX_DECLINED;
+
+            /* a guard that failed has let nobody through to an error_page */
+
+            return ctx->decided ? NGX_DECLINED
+                                : NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
         ctx->next = NULL;
@@ -126,14 +131,18 @@ static ngx_int_t
 ngx_http_patient_guard_start(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
 {
-    ngx_int_t  rc;
+    ngx_int_t                          rc, limits;
+    ngx_http_patient_guard_captures_t  kept;
+
+    ngx_http_patient_guard_keep_captures(r, &kept);
 
     rc = ngx_http_patient_guard_identify(r, ctx, lcf);
 
-    if (rc == NGX_ERROR
-        || ngx_http_patient_guard_limits(r, ctx->policy, &ctx->op.lookup)
-           != NGX_OK)
-    {
+    limits = ngx_http_patient_guard_limits(r, ctx->policy, &ctx->op.lookup);
+
+    ngx_http_patient_guard_restore_captures(r, &kept);
+
+    if (rc == NGX_ERROR || limits == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -157,12 +166,22 @@ static ngx_int_t
 ngx_http_patient_guard_ask(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {
-    ngx_int_t                   rc;
-    ngx_time_t                 *tp;
-    ngx_patient_guard_store_t  *store;
+    ngx_int_t                    rc;
+    ngx_time_t                  *tp;
+    ngx_patient_guard_store_t   *store;
+    ngx_patient_guard_lookup_t  *lookup;
+
+    lookup = &ctx->op.lookup;
 
     tp = ngx_timeofday();
-    ctx->op.lookup.now = (uint64_t) tp->sec * 1000 + tp->msec;
+    lookup->now = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    if (lookup->proof > lookup->now + NGX_PATIENT_GUARD_SKEW) {
+
+        /* of the future: it would be good for more than one challenge */
+
+        lookup->proof = 0;
+    }
 
     store = ctx->policy->store;
 
@@ -195,16 +214,20 @@ ngx_http_patient_guard_settle(ngx_http_request_t *r,
 
     if (ctx->op.tally.outage) {
 
-        if (policy->outage == NGX_PATIENT_GUARD_OUTAGE_ALLOW) {
+        ctx->reason = "no store answers";
+        decision->limit = -1;
+
+        if (policy->outage == NGX_PATIENT_GUARD_OUTAGE_ALLOW
+            || ctx->op.lookup.exempt)
+        {
             decision->verdict = NGX_PATIENT_GUARD_ALLOW;
+            decision->wait = 0;
 
         } else {
             decision->verdict = NGX_PATIENT_GUARD_VERDICT_DENY;
+            decision->wait = 1000;
             ctx->status = NGX_HTTP_SERVICE_UNAVAILABLE;
         }
-
-        decision->limit = -1;
-        decision->wait = 0;
 
         return ngx_http_patient_guard_finish(r, ctx);
     }
@@ -219,6 +242,10 @@ ngx_http_patient_guard_settle(ngx_http_request_t *r,
         if (rc != NGX_DECLINED) {
             return rc;
         }
+    }
+
+    if (decision->verdict == NGX_PATIENT_GUARD_ALLOW && ctx->delayed) {
+        decision->limit = ctx->held;
     }
 
     return ngx_http_patient_guard_finish(r, ctx);
@@ -264,6 +291,7 @@ ngx_http_patient_guard_hold(ngx_http_request_t *r,
     }
 
     ctx->delayed = 1;
+    ctx->held = ctx->decision.limit;
 
     ngx_add_timer(&ctx->hold, wait);
 
@@ -398,14 +426,10 @@ ngx_http_patient_guard_log(ngx_http_request_t *r,
 
     if (decision->limit < 0) {
         ngx_log_error(level, &log, 0,
-                      "patient guard: %V by policy \"%V\": %s, client: %V",
-                      verdict, &policy,
-                      ctx->op.tally.outage ? "no store answers"
-                      : ctx->op.tally.challenged
-                        ? "its limit is no longer configured"
-                      : ctx->status == NGX_HTTP_BAD_REQUEST
-                        ? "too many patients in one request"
-                        : "no account, or no patient is named",
+                      "patient guard: %V%s by policy \"%V\": %s, client: %V",
+                      verdict, ctx->dry_run ? " (dry run)" : "", &policy,
+                      ctx->reason ? ctx->reason
+                                  : "its limit is no longer configured",
                       &r->connection->addr_text);
         return;
     }

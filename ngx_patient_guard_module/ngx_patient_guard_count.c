@@ -8,6 +8,8 @@
                                                /*   total: id of the limit */
 #define NGX_PATIENT_GUARD_GRANTED       2
 
+#define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
+
 
 static ngx_patient_guard_queue_t *ngx_patient_guard_challenge_find(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
@@ -244,7 +246,8 @@ ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
 
     ngx_patient_guard_queue_mark(&node->zone, ref,
                                  ngx_max(lookup->now, lookup->proof),
-                                 lookup->limits[limit].id);
+                                 lookup->limits[limit].id,
+                                 NGX_PATIENT_GUARD_FOREVER);
 }
 
 
@@ -269,7 +272,7 @@ ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
 
     ngx_patient_guard_queue_mark(&node->zone, ref,
                                  ngx_max(lookup->now, lookup->proof),
-                                 challenge->total);
+                                 challenge->total, NGX_PATIENT_GUARD_FOREVER);
 }
 
 
@@ -353,7 +356,8 @@ ngx_patient_guard_queue_now(ngx_patient_guard_node_t *node,
         }
     }
 
-    ngx_patient_guard_queue_mark(&node->zone, ref, slice, queue->total);
+    ngx_patient_guard_queue_mark(&node->zone, ref, slice, queue->total,
+                                ngx_patient_guard_slice_until(slice, window));
 
     return ref;
 }

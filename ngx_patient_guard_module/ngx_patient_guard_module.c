@@ -44,7 +44,7 @@ static ngx_command_t  ngx_http_patient_guard_commands[] = {
 
     { ngx_string("patient_guard_unmatched"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_patient_guard_choice,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_patient_guard_loc_conf_t, unmatched),
       ngx_http_patient_guard_unmatched_values },
@@ -58,7 +58,7 @@ static ngx_command_t  ngx_http_patient_guard_commands[] = {
 
     { ngx_string("patient_guard_log_level"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_patient_guard_choice,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_patient_guard_loc_conf_t, log_level),
       ngx_http_patient_guard_log_levels },

@@ -4,8 +4,10 @@
 
 static ngx_patient_guard_ref_t *ngx_patient_guard_member_head(
     ngx_patient_guard_node_t *node, ngx_patient_guard_account_t *alias);
+static uint64_t ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint64_t now);
 static void ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref);
+    ngx_patient_guard_ref_t ref, uint64_t now);
 static void ngx_patient_guard_member_unchain(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref);
 static void ngx_patient_guard_member_unlink(ngx_patient_guard_node_t *node,
@@ -168,11 +170,20 @@ ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
 
 ngx_int_t
 ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node, uint64_t n,
-    ngx_patient_guard_ref_t keep)
+    ngx_patient_guard_ref_t keep, uint64_t now)
 {
+    uint64_t                 own;
     ngx_patient_guard_ref_t  ref;
 
-    if (n >= node->zone.ncells) {
+    if (node->zone.pool.nfree >= n) {
+        return NGX_OK;
+    }
+
+    own = keep ? ngx_patient_guard_member_trim(node, keep, now) : 0;
+
+    /* the first cell is never used */
+
+    if (n + own >= node->zone.ncells) {
         return NGX_ERROR;
     }
 
@@ -180,30 +191,71 @@ ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node, uint64_t n,
 
         ref = node->ages.oldest;
 
-        if (ref && ref == keep) {
+        if (ref == keep) {
             ref = ngx_patient_guard_member(node, ref)->newer;
         }
 
-        if (ref == 0) {
-            return NGX_ERROR;
-        }
-
-        ngx_patient_guard_member_drop(node, ref);
+        ngx_patient_guard_member_drop(node, ref, now);
     }
 
     return NGX_OK;
 }
 
 
-static void
-ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref)
+/* drops queues that hold nothing any more; how many cells are left to it */
+
+static uint64_t
+ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint64_t now)
 {
+    uint64_t                     cells;
+    ngx_patient_guard_ref_t      next, entry;
+    ngx_patient_guard_queue_t   *queue;
     ngx_patient_guard_member_t  *member;
 
     member = ngx_patient_guard_member(node, ref);
+    cells = 1;
+
+    for (ref = member->queues; ref; ref = next) {
+
+        queue = ngx_patient_guard_queue(&node->zone, ref);
+        next = queue->next;
+
+        if (queue->until <= now / 1000) {
+            ngx_patient_guard_queue_drop(&node->zone, &member->queues, ref);
+            continue;
+        }
+
+        cells++;
+
+        for (entry = queue->first;
+             entry;
+             entry = ngx_patient_guard_entry(&node->zone, entry)->next)
+        {
+            cells++;
+        }
+    }
+
+    return cells;
+}
+
+
+static void
+ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint64_t now)
+{
+    ngx_uint_t                   lost;
+    ngx_patient_guard_queue_t   *queue;
+    ngx_patient_guard_member_t  *member;
+
+    member = ngx_patient_guard_member(node, ref);
+    lost = 0;
 
     while (member->queues) {
+
+        queue = ngx_patient_guard_queue(&node->zone, member->queues);
+        lost |= (queue->until > now / 1000);
+
         ngx_patient_guard_queue_drop(&node->zone, &member->queues,
                                      member->queues);
     }
@@ -215,6 +267,7 @@ ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
     ngx_patient_guard_save(&node->zone, &node->ages);
 
     node->ages.evicted++;
+    node->ages.lost += lost;
 
     ngx_patient_guard_commit(&node->zone);
 }

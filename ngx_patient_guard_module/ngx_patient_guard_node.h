@@ -37,7 +37,8 @@ typedef struct {
     ngx_patient_guard_ref_t      oldest;       /* accounts by last use */
     ngx_patient_guard_ref_t      newest;
     uint64_t                     evicted;      /* accounts */
-    uint64_t                     unused[2];
+    uint64_t                     lost;         /* of them, before their time */
+    uint64_t                     unused;
 } ngx_patient_guard_ages_t;
 
 
@@ -75,11 +76,12 @@ void ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref);
 
 /*
- * Frees the accounts idle longest, but "keep", until n cells are free:
- * NGX_ERROR if there can't be that many.
+ * Frees what "keep" has of limits that are gone, then the accounts idle
+ * longest, until n cells are free; now in ms since the epoch.  NGX_ERROR, and
+ * nobody has to go, if an empty zone could not hold "keep" and n cells.
  */
 ngx_int_t ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node,
-    uint64_t n, ngx_patient_guard_ref_t keep);
+    uint64_t n, ngx_patient_guard_ref_t keep, uint64_t now);
 
 
 #endif /* _NGX_PATIENT_GUARD_NODE_H_INCLUDED_ */

@@ -1,5 +1,6 @@
 
 #include "ngx_patient_guard_redis.h"
+#include "ngx_patient_guard_alias.h"
 #include "ngx_patient_guard_call.h"
 #include "ngx_patient_guard_resp.h"
 
@@ -262,6 +263,8 @@ static ngx_int_t
 ngx_patient_guard_redis_error(ngx_patient_guard_ask_t *ask,
     ngx_patient_guard_redis_t *redis, ngx_patient_guard_reply_t *reply)
 {
+    u_char  account[NGX_PATIENT_GUARD_ACCOUNT_HEX];
+
     if (reply->text.len >= 8
         && ngx_strncmp(reply->text.data, "NOSCRIPT", 8) == 0)
     {
@@ -302,12 +305,18 @@ ngx_patient_guard_redis_error(ngx_patient_guard_ask_t *ask,
     if (redis->logged != ngx_time()) {
         redis->logged = ngx_time();
 
+        if (ask) {
+            ngx_patient_guard_account_hex(account, &ask->op->lookup.account);
+        }
+
         ngx_log_error(NGX_LOG_ERR, redis->log, 0,
                       "patient guard: redis \"%V\" answered \"%s\"; "
-                      "on_outage %s holds for this lookup",
+                      "on_outage %s holds for this lookup%s%*s",
                       &redis->conf->peer.name,
                       ngx_patient_guard_resp_printable(&reply->text),
-                      redis->conf->peer.outage);
+                      redis->conf->peer.outage,
+                      ask ? ", account: " : "", ask ? sizeof(account) : 0,
+                      account);
     }
 
     return NGX_OK;

@@ -7,10 +7,13 @@
 static uint64_t ngx_patient_guard_shm_reserve(
     ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
     ngx_uint_t npatients);
-static ngx_int_t ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm,
-    ngx_shm_zone_t *zone);
+static uint64_t ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm,
+    uint32_t most);
+static ngx_int_t ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm);
 static ngx_patient_guard_ref_t ngx_patient_guard_shm_enter(
     ngx_patient_guard_shm_t *shm, ngx_patient_guard_lookup_t *lookup);
+static void ngx_patient_guard_shm_leave(ngx_patient_guard_shm_t *shm,
+    uint64_t now);
 static ngx_int_t ngx_patient_guard_shm_store_count(
     ngx_patient_guard_store_t *store, ngx_patient_guard_op_t *op);
 static void ngx_patient_guard_shm_forget(ngx_patient_guard_op_t *op);
@@ -29,6 +32,8 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
     shm->store.count = ngx_patient_guard_shm_store_count;
     shm->store.forget = ngx_patient_guard_shm_forget;
     shm->pool = (ngx_slab_pool_t *) zone->shm.addr;
+    shm->name = zone->shm.name;
+    shm->log = zone->shm.log;
 
     if (old || zone->shm.exists) {
 
@@ -43,7 +48,7 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
             return NGX_ERROR;
         }
 
-        return ngx_patient_guard_shm_fits(shm, zone);
+        return ngx_patient_guard_shm_fits(shm);
     }
 
     if (RAND_bytes(seed, sizeof(seed)) != 1) {
@@ -67,30 +72,48 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
 
     shm->pool->log_nomem = 0;
 
-    return ngx_patient_guard_shm_fits(shm, zone);
+    return ngx_patient_guard_shm_fits(shm);
 }
 
 
 static ngx_int_t
-ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm, ngx_shm_zone_t *zone)
+ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm)
 {
-    uint64_t  cells;
+    uint64_t  cells, needs, most, less;
+
+    shm->lost = shm->node->ages.lost;
 
     cells = shm->node->zone.ncells - 1;
+    needs = ngx_patient_guard_shm_cells(shm, 0);
 
-    if (cells >= shm->needs) {
-        return NGX_OK;
+    if (needs > cells) {
+        ngx_log_error(NGX_LOG_EMERG, shm->log, 0,
+                      "zone \"%V\" is too small: one account may take %uL KB "
+                      "of it under the limits of its policy and it has %uL "
+                      "KB, set \"zone\" to a larger size",
+                      &shm->name, needs * NGX_PATIENT_GUARD_CELL / 1024,
+                      cells * NGX_PATIENT_GUARD_CELL / 1024);
+        return NGX_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
-                  "zone \"%V\" is too small: one account may take %uL KB of "
-                  "it under the limits of its policy and it has %uL KB, "
-                  "set \"zone\" to a larger size",
-                  &zone->shm.name,
-                  shm->needs * NGX_PATIENT_GUARD_CELL / 1024,
-                  cells * NGX_PATIENT_GUARD_CELL / 1024);
+    less = 0;
+    most = NGX_PATIENT_GUARD_COUNT_MAX;
 
-    return NGX_ERROR;
+    while (less < most) {
+
+        shm->most = (uint32_t) ((less + most + 1) / 2);
+
+        if (ngx_patient_guard_shm_cells(shm, shm->most) <= cells) {
+            less = shm->most;
+
+        } else {
+            most = shm->most - 1;
+        }
+    }
+
+    shm->most = (uint32_t) most;
+
+    return NGX_OK;
 }
 
 
@@ -108,18 +131,30 @@ ngx_patient_guard_shm_evicted(ngx_patient_guard_shm_t *shm)
 }
 
 
-uint64_t
-ngx_patient_guard_shm_cells(ngx_patient_guard_limit_t *limits,
-    ngx_uint_t nlimits)
+/*
+ * Cells that one account may take at the most; "most" serves where the count
+ * comes from a variable, unless it is 0.
+ */
+
+static uint64_t
+ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
 {
-    uint64_t    n;
-    ngx_uint_t  i;
+    uint64_t                   n;
+    ngx_uint_t                 i;
+    ngx_patient_guard_limit_t  limits[NGX_PATIENT_GUARD_LIMITS];
 
     /* the account, its challenge, and its grants in as many slices */
 
     n = 1 + 1 + 1 + NGX_PATIENT_GUARD_SLICES + 1;
 
-    for (i = 0; i < nlimits; i++) {
+    for (i = 0; i < shm->nlimits; i++) {
+
+        limits[i] = shm->limits[i];
+
+        if (most && (shm->variable & (uint32_t) 1 << i)) {
+            limits[i].count = most;
+        }
+
         n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
                   ? ngx_patient_guard_set_cap(limits[i].count)
                   : NGX_PATIENT_GUARD_SLICES + 1);
@@ -127,7 +162,7 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_limit_t *limits,
 
     /* and what the largest lookup wants in reserve beside it */
 
-    return n + ngx_patient_guard_shm_reserve(limits, nlimits,
+    return n + ngx_patient_guard_shm_reserve(limits, shm->nlimits,
                                              NGX_PATIENT_GUARD_PATIENTS);
 }
 
@@ -181,7 +216,7 @@ ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
         }
     }
 
-    ngx_shmtx_unlock(&shm->pool->mutex);
+    ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return member ? NGX_OK : NGX_ERROR;
 }
@@ -230,7 +265,7 @@ ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
         }
     }
 
-    ngx_shmtx_unlock(&shm->pool->mutex);
+    ngx_patient_guard_shm_leave(shm, lookup->now);
 }
 
 
@@ -269,7 +304,9 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
         }
     }
 
-    if (ngx_patient_guard_member_reserve(node, cells, member) != NGX_OK) {
+    if (ngx_patient_guard_member_reserve(node, cells, member, lookup->now)
+        != NGX_OK)
+    {
         return 0;
     }
 
@@ -280,6 +317,32 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_member_used(node, member);
 
     return member;
+}
+
+
+/* gives the lock back; who was forgotten starts anew: a line a minute */
+
+static void
+ngx_patient_guard_shm_leave(ngx_patient_guard_shm_t *shm, uint64_t now)
+{
+    uint64_t  lost;
+
+    lost = shm->node->ages.lost;
+
+    ngx_shmtx_unlock(&shm->pool->mutex);
+
+    if (lost == shm->lost || now / 60000 == shm->warned) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, shm->log, 0,
+                  "patient guard: zone \"%V\" is full, the accounts idle "
+                  "longest are forgotten before their windows are over: %uL "
+                  "since the last such line, set \"zone\" to a larger size",
+                  &shm->name, lost - shm->lost);
+
+    shm->lost = lost;
+    shm->warned = now / 60000;
 }
 
 

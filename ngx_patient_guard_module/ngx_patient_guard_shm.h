@@ -25,13 +25,24 @@ typedef struct {
     ngx_patient_guard_store_t    store;        /* first: the contract */
     ngx_slab_pool_t             *pool;         /* for its lock */
     ngx_patient_guard_node_t    *node;         /* in shared memory */
-    uint64_t                     needs;        /* cells, for one account */
+    ngx_str_t                    name;         /* of the zone */
+    ngx_log_t                   *log;
+
+    ngx_patient_guard_limit_t   *limits;       /* of the policy */
+    ngx_uint_t                   nlimits;
+    uint32_t                     variable;     /* bits: whose count is one */
+    uint32_t                     most;         /* count the zone can hold */
+
+    uint64_t                     lost;         /* accounts, when last looked */
+    uint64_t                     warned;       /* minute since the epoch */
 } ngx_patient_guard_shm_t;
 
 
 /*
  * The init handler of the shared zone; zone->data is the
- * ngx_patient_guard_shm_t.
+ * ngx_patient_guard_shm_t, with the limits of its policy.  Sets "most": the
+ * largest count of patients, taken from a variable, that one account may
+ * reach in this zone.
  */
 ngx_int_t ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data);
 
@@ -54,10 +65,6 @@ void ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
 
 /* accounts that had to make room since the zone was made */
 uint64_t ngx_patient_guard_shm_evicted(ngx_patient_guard_shm_t *shm);
-
-/* cells that one account under these limits may take at the most */
-uint64_t ngx_patient_guard_shm_cells(ngx_patient_guard_limit_t *limits,
-    ngx_uint_t nlimits);
 
 
 #endif /* _NGX_PATIENT_GUARD_SHM_H_INCLUDED_ */

@@ -2,6 +2,10 @@
 #include "ngx_patient_guard_window.h"
 
 
+static uint64_t ngx_patient_guard_slice_dropped(uint64_t slice,
+    uint64_t window);
+
+
 uint64_t
 ngx_patient_guard_slice(uint64_t now, uint64_t window)
 {
@@ -14,14 +18,32 @@ ngx_patient_guard_slice_wait(uint64_t slice, uint64_t now, uint64_t window)
 {
     uint64_t  dropped;
 
-    slice += NGX_PATIENT_GUARD_SLICES + 1;
-
-    /* the first millisecond that falls in the slice, rounded up */
-
-    dropped = (slice * window + NGX_PATIENT_GUARD_SLICES - 1)
-              / NGX_PATIENT_GUARD_SLICES;
+    dropped = ngx_patient_guard_slice_dropped(slice, window);
 
     return dropped > now ? dropped - now : 1;
+}
+
+
+uint32_t
+ngx_patient_guard_slice_until(uint64_t slice, uint64_t window)
+{
+    uint64_t  until;
+
+    until = (ngx_patient_guard_slice_dropped(slice, window) + 999) / 1000;
+
+    return (uint32_t) ngx_min(until, 0xffffffff);
+}
+
+
+/* ms since the epoch: the first that falls in the slice 33 later */
+
+static uint64_t
+ngx_patient_guard_slice_dropped(uint64_t slice, uint64_t window)
+{
+    slice += NGX_PATIENT_GUARD_SLICES + 1;
+
+    return (slice * window + NGX_PATIENT_GUARD_SLICES - 1)
+           / NGX_PATIENT_GUARD_SLICES;
 }
 
 

@@ -38,6 +38,9 @@ uint64_t ngx_patient_guard_slice_wait(uint64_t slice, uint64_t now,
 uint64_t ngx_patient_guard_slice_advance(uint64_t newest, uint64_t slice,
     ngx_uint_t *fold);
 
+/* s since the epoch, rounded up, when what was counted in the slice is gone */
+uint32_t ngx_patient_guard_slice_until(uint64_t slice, uint64_t window);
+
 /* is what was counted in this slice still held in slice "newest"? */
 #define ngx_patient_guard_slice_held(slice, newest)                          \
     ((slice) + NGX_PATIENT_GUARD_SLICES >= (newest))

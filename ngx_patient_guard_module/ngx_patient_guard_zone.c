@@ -240,7 +240,8 @@ ngx_patient_guard_queue_empty(ngx_patient_guard_zone_t *zone,
 
 void
 ngx_patient_guard_queue_mark(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t ref, uint64_t newest, uint32_t total)
+    ngx_patient_guard_ref_t ref, uint64_t newest, uint32_t total,
+    uint32_t until)
 {
     ngx_patient_guard_queue_t  *queue;
 
@@ -250,6 +251,7 @@ ngx_patient_guard_queue_mark(ngx_patient_guard_zone_t *zone,
 
     queue->newest = newest;
     queue->total = total;
+    queue->until = until;
 
     ngx_patient_guard_commit(zone);
 }

@@ -53,7 +53,8 @@ typedef struct {
     ngx_patient_guard_ref_t      first;
     ngx_patient_guard_ref_t      last;
     ngx_patient_guard_ref_t      next;         /* queue of the account */
-    uint32_t                     unused;
+    uint32_t                     until;        /* s since the epoch, by then */
+                                               /*   nothing of it is held */
 } ngx_patient_guard_queue_t;
 
 
@@ -122,7 +123,8 @@ void ngx_patient_guard_queue_drop(ngx_patient_guard_zone_t *zone,
 void ngx_patient_guard_queue_empty(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t queue);
 void ngx_patient_guard_queue_mark(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t queue, uint64_t newest, uint32_t total);
+    ngx_patient_guard_ref_t queue, uint64_t newest, uint32_t total,
+    uint32_t until);
 
 /* entries */
 ngx_patient_guard_entry_t *ngx_patient_guard_entry(

@@ -523,7 +523,7 @@ invalid value "first" of "db", expected the number of a Redis database
 redis  127.0.0.1:6379 "prefix={pg}";
 --- must_die
 --- error_log
-invalid value "{pg}" of "prefix", expected at most 64 printable characters but { }
+invalid value "{pg}" of "prefix", expected at most 64 printable characters but { } $
 
 
 
@@ -1002,7 +1002,7 @@ invalid value "acr=eidas3" of "challenge step_up", expected "acr=" and "max_age=
 challenge  step_up 'acr=a"b';
 --- must_die
 --- error_log
-invalid value "a"b" of "acr", expected printable ASCII without " and \
+invalid value "a"b" of "acr", expected printable ASCII without ", \ and $
 
 
 
@@ -1038,7 +1038,7 @@ invalid value "page" of "challenge page", expected one URI of this server or a n
 challenge  status 200;
 --- must_die
 --- error_log
-invalid value "200" of "challenge status", expected one status from 400 to 599, not 499
+invalid value "200" of "challenge status", expected one status from 400 to 599, not 408 and 499
 
 
 
@@ -1047,7 +1047,7 @@ invalid value "200" of "challenge status", expected one status from 400 to 599, 
 challenge  status 499;
 --- must_die
 --- error_log
-invalid value "499" of "challenge status", expected one status from 400 to 599, not 499
+invalid value "499" of "challenge status", expected one status from 400 to 599, not 408 and 499
 
 
 
@@ -1056,7 +1056,7 @@ invalid value "499" of "challenge status", expected one status from 400 to 599, 
 challenge  status;
 --- must_die
 --- error_log
-invalid value "status" of "challenge status", expected one status from 400 to 599, not 499
+invalid value "status" of "challenge status", expected one status from 400 to 599, not 408 and 499
 
 
 
@@ -1228,7 +1228,7 @@ unknown "no_such_variable" variable
 patient_guard_unmatched  allow;
 --- must_die
 --- error_log
-invalid value "allow"
+invalid value "allow" of "patient_guard_unmatched", expected "uri" or "ignore" or "deny"
 
 
 
@@ -1275,7 +1275,7 @@ patient_guard_methods  POST;
 patient_guard_log_level  debug;
 --- must_die
 --- error_log
-invalid value "debug"
+invalid value "debug" of "patient_guard_log_level", expected "info" or "notice" or "warn" or "error"
 
 
 

@@ -147,7 +147,7 @@ is($answer->{headers}{'content-type'}, 'application/problem+json');
 is($answer->{body},
    '{"type":"about:blank","title":"Forbidden","status":403}');
 is(statuses({ 'X-Account' => 'dupont' }, '/'), 200, 'nothing was charged');
-like(error_log(), qr/\[warn\] \S+ \*\d+ patient guard: deny by policy "$PG_POLICY": no account, or no patient is named, client: 127\.0\.0\.1$/m);
+like(error_log(), qr/\[warn\] \S+ \*\d+ patient guard: deny by policy "$PG_POLICY": no account is given, client: 127\.0\.0\.1$/m);
 
 
 

@@ -209,34 +209,80 @@ is(worse(), '', 'nothing to complain of');
 
 
 
-=== TEST 3: a count out of a variable that no zone can hold
+=== TEST 3: a count out of a variable is what the zone can hold, at the most
 --- policy
 account  $http_x_account trusted;
 zone     32k;
 limit    patients=$quota/1h default=10 deny;
 --- http_config
 map $http_x_account $quota {
-    ~^clinic  1000000;
+    ~^clinic  4000000000;
     default   "";
 }
 --- config eval: $::location
 --- after
+is(told('durand', 1 .. 10), CORE::join(', ', map { "200 $_" } 1 .. 10),
+   'somebody else');
 my @answers = ask(map { ["/?patient=$_", 'clinic'] } 1 .. 2000);
 my ($full) = grep { $answers[$_]{status} != 200 } 0 .. $#answers;
-cmp_ok($full, '>', $::most, "$full patients found room");
+is($full, $::most, "$full patients");
+is(scalar(grep { $_->{status} != 403 } @answers[$full .. $#answers]), 0,
+   'the others are refused');
+is($answers[-1]{headers}{'x-count'}, $::most, 'as by any limit');
+is(told('durand', 11), '403 10', 'nobody else was forgotten for it');
+is(worse(), '', 'nothing to complain of');
+
+
+
+=== TEST 4: an account that fills the zone by limits that are gone
+--- policy eval
+"account  \$http_x_account trusted;
+zone      32k;
+limit     patients=$::most/1h deny name=old;"
+--- config eval: $::location
+--- after
+ask(map { ["/?patient=$_", 'dupont'] } 1 .. $::most);
+my ($name, @answers, $full) = 'old';
+for my $next ('a' .. 'f') {
+    configure("name=$name", "name=$next");
+    $name = $next;
+    ok(reload(), 'another limit');
+    @answers = ask(map { ["/?patient=$_", 'dupont'] } 1 .. $::most);
+    ($full) = grep { $answers[$_]{status} != 200 } 0 .. $#answers;
+    last if defined $full;
+}
+ok(defined $full, 'there is no room for all beside what is still held');
 is(scalar(grep { $_->{status} != 503 } @answers[$full .. $#answers]), 0,
    'the others are refused, not let through uncounted');
 is($answers[-1]{headers}{'content-type'}, 'application/problem+json',
    'by a problem document');
-is(told('durand', 1 .. 11),
-   CORE::join(', ', (map { "200 $_" } 1 .. 10), '403 10'),
-   'others find room');
+like(told('henry', 1 .. 10), qr/200 10$/, 'others find room');
 like(error_log(), qr/\[warn\] .* patient guard: deny by policy "$PG_POLICY": no store answers, client: 127\.0\.0\.1$/m, 'and it is said');
 is(worse(), '', 'nothing else to complain of');
 
 
 
-=== TEST 4: a reload keeps what was counted, and who is who
+=== TEST 5: who has to make room before the time is a warning, once
+--- policy
+account  $http_x_account trusted;
+zone     32k;
+limit    patients=20/1d deny;
+--- config eval: $::location
+--- after
+is(told('robot', 1 .. 21),
+   CORE::join(', ', (map { "200 $_" } 1 .. 20), '403 20'), 'a robot');
+unlike(error_log(), qr/is full/, 'there is room');
+ask(map { ["/?patient=$_", "other-$_"] } 1 .. 2000);
+is(told('robot', 1 .. 1), '200 1', 'it is forgotten');
+my @said = error_log() =~
+    /\[warn\] .* patient guard: zone "patient_guard_$PG_POLICY" is full, .*: (\d+) since/g;
+ok(@said >= 1 && @said <= 2 * PatientGuard::workers(),
+   'each worker says so, once a minute');
+is(worse(), '', 'nothing to complain of');
+
+
+
+=== TEST 6: a reload keeps what was counted, and who is who
 --- policy
 account    $http_x_account trusted;
 limit      patients=3/1h deny;
@@ -263,7 +309,7 @@ is(worse(), '', 'nothing to complain of');
 
 
 
-=== TEST 5: a challenge outlives a reload
+=== TEST 7: a challenge outlives a reload
 --- policy
 account  $http_x_account trusted;
 limit    lookups=2/1h challenge;
@@ -277,7 +323,7 @@ is(told('durand', 1, 2, 3), '200 1, 200 2, 200 3', 'others have more');
 
 
 
-=== TEST 6: another count, another action: what was counted is kept
+=== TEST 8: another count, another action: what was counted is kept
 --- policy
 account  $http_x_account trusted;
 limit    patients=2/1h deny;
@@ -299,7 +345,7 @@ is(worse(), '', 'nothing to complain of');
 
 
 
-=== TEST 7: the order of limits is nothing to go by
+=== TEST 9: the order of limits is nothing to go by
 --- policy
 account  $http_x_account trusted;
 limit    patients=2/1h deny;
@@ -315,7 +361,7 @@ is(told('dupont', 1, 2), '403 3, 403 3', 'each has its own count');
 
 
 
-=== TEST 8: a zone of another size starts anew, and says so
+=== TEST 10: a zone of another size starts anew, and says so
 --- policy
 account  $http_x_account trusted;
 zone     1m;
@@ -358,7 +404,7 @@ is(worse(), '', 'nothing to complain of');
 
 
 
-=== TEST 9: a reload that fails leaves all as it was
+=== TEST 11: a reload that fails leaves all as it was
 --- policy
 account  $http_x_account trusted;
 zone     64k;
@@ -398,7 +444,7 @@ is(told('dupont', 3, 4), '200 3, 403 3', 'is');
 
 
 
-=== TEST 10: policies come and go, the others do not notice
+=== TEST 12: policies come and go, the others do not notice
 --- policy
 account  $http_x_account trusted;
 limit    patients=2/1h deny;
@@ -422,7 +468,7 @@ is(worse(), '', 'nothing to complain of');
 
 
 
-=== TEST 11: two workers, one count
+=== TEST 13: two workers, one count
 --- policy
 account  $http_x_account trusted;
 limit    patients=10/1h deny;
@@ -446,7 +492,7 @@ is((only($one, sub { ask(['/?patient=x1', 'dupont']) }))[0]{status}, 200,
 
 
 
-=== TEST 12: a killed worker takes nothing with it
+=== TEST 14: a killed worker takes nothing with it
 --- policy
 account  $http_x_account trusted;
 limit    patients=4/1h deny;
@@ -464,7 +510,7 @@ is(() = error_log() =~ /exited on signal 9/g, 4, 'four died');
 
 
 
-=== TEST 13: workers are killed in the midst of counting
+=== TEST 15: workers are killed in the midst of counting
 --- policy
 account  $http_x_account trusted;
 limit    patients=1000/1h deny;
@@ -569,7 +615,7 @@ unlink map { "$files.$_" } 0 .. 3;
 
 
 
-=== TEST 14: each policy without a secret has one of its own
+=== TEST 16: each policy without a secret has one of its own
 --- policy
 account  $http_x_account trusted;
 limit    patients=2/1h deny;

@@ -640,8 +640,8 @@ like(told('/local?patient=1'),
 for (1, 2) {
     is(told('/allow?patient=1'), '200 allow|||||A|P|none|0');
     is(logged('/allow?patient=1'), 'allow|-|-|-|-|A|P|none|0');
-    is(told('/deny?patient=1'), '503 deny|||||A|P|none|0');
-    is(logged('/deny?patient=1'), 'deny|-|-|-|-|A|P|none|0');
+    is(told('/deny?patient=1'), '503 deny||||1|A|P|none|0');
+    is(logged('/deny?patient=1'), 'deny|-|-|-|1|A|P|none|0');
 }
 
 
