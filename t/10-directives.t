@@ -472,3 +472,74 @@ is(() = error_log() =~ /\[warn\].* the "zone" of policy "$PG_POLICY" has another
    1, 'said once');
 is(statuses('/'), store() eq 'redis' ? '403' : '200',
    'what Redis has counted stays');
+
+
+
+=== TEST 21: a patient without a variable is everybody's
+--- policy
+account  $remote_user;
+limit    lookups=1/1h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  patient_id;
+    proxy_pass             http://$PG_PORTAL;
+}
+--- suppress_stderr
+--- error_log
+[warn]
+"patient_guard_patient patient_id" has no variable: all requests here name the same patient in
+--- after
+
+
+
+=== TEST 22: an account without a variable, too
+--- policy
+account  portal_account;
+limit    lookups=1/1h deny;
+--- config
+
+--- suppress_stderr
+--- error_log
+[warn]
+"account portal_account" in policy "$PG_POLICY" has no variable: everybody is the same account in
+--- after
+
+
+
+=== TEST 23: sets of patients that are large for Redis
+--- policy
+account  $remote_user;
+zone     64m;
+secret   $PG_KEY;
+redis    $PG_FAKE;
+limit    patients=5000/1h deny;
+limit    patients=5000/1d deny;
+--- config
+
+--- suppress_stderr
+--- error_log
+[warn]
+the limits on patients of policy "$PG_POLICY" let one account take 78 KB in Redis, and its lookups take longer: 64 KB are plenty in
+--- after
+
+
+
+=== TEST 24: nobody is warned of what may well be meant
+--- policy
+account  $http_x_account anonymous trusted;
+limit    patients=8000/1h deny;
+zone     64m;
+secret   $PG_KEY;
+redis    $PG_FAKE;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  all $arg_patient;
+    location /nobody {
+        patient_guard_patient  "";
+    }
+}
+--- no_error_log
+[warn]
+--- after

@@ -1430,3 +1430,169 @@ patient_guard_response_gate  on;
 --- must_die
 --- error_log
 unknown directive "patient_guard_response_gate"
+
+
+
+=== TEST 146: what a client says of itself, in capital letters
+--- policy
+account  $HTTP_X_ACCOUNT;
+limit    lookups=5/1h deny;
+--- must_die
+--- error_log
+"account $HTTP_X_ACCOUNT" is what the client says of itself: take the account from what the portal has verified, or add "trusted" if another server in front has
+
+
+
+=== TEST 147: a word of account before its values
+--- policy
+account  fold $remote_user;
+limit    lookups=5/1h deny;
+--- must_die
+--- error_log
+"fold" of "account" in policy "$PG_POLICY" stands before a value, expected it behind all values
+
+
+
+=== TEST 148: another one between them
+--- policy
+account  $remote_user trusted $ssl_client_s_dn;
+limit    lookups=5/1h deny;
+--- must_die
+--- error_log
+"trusted" of "account" in policy "$PG_POLICY" stands before a value, expected it behind all values
+
+
+
+=== TEST 149: a window of two words
+--- policy
+account  $remote_user;
+limit    "lookups=5/1h 30m" deny;
+--- must_die
+--- error_log
+invalid value "lookups=5/1h 30m" of "limit", expected a window from "10s" to "90d" behind the /
+
+
+
+=== TEST 150: two databases
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+secret   $PG_TMP/good-$PG_STORE;
+redis    127.0.0.1 db=1 db=2;
+--- must_die
+--- error_log
+parameter "db=2" of "redis" is given twice
+
+
+
+=== TEST 151: two prefixes
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+secret   $PG_TMP/good-$PG_STORE;
+redis    127.0.0.1 prefix=a prefix=b;
+--- must_die
+--- error_log
+parameter "prefix=b" of "redis" is given twice
+
+
+
+=== TEST 152: a variable for a prefix
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+secret   $PG_TMP/good-$PG_STORE;
+redis    127.0.0.1 prefix=$uri;
+--- must_die
+--- error_log
+invalid value "$uri" of "prefix", expected at most 64 printable characters but { } $
+
+
+
+=== TEST 153: two files of passwords
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+secret   $PG_TMP/good-$PG_STORE;
+redis       127.0.0.1;
+redis_auth  password_file=a password_file=b;
+--- must_die
+--- error_log
+parameter "password_file=b" of "redis_auth" is given twice
+
+
+
+=== TEST 154: a variable for an acr
+--- policy
+account    $remote_user;
+limit      lookups=5/1h challenge;
+challenge  step_up acr=$uri;
+--- must_die
+--- error_log
+invalid value "$uri" of "acr", expected printable ASCII without ", \ and $
+
+
+
+=== TEST 155: a redirect to no host
+--- policy
+account    $remote_user;
+limit      lookups=5/1h challenge;
+challenge  redirect https://;
+--- must_die
+--- error_log
+invalid value "https://" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 156: a redirect to nobody's host
+--- policy
+account    $remote_user;
+limit      lookups=5/1h challenge;
+challenge  redirect //sso.example/;
+--- must_die
+--- error_log
+invalid value "//sso.example/" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 157: a redirect to no host, but arguments
+--- policy
+account    $remote_user;
+limit      lookups=5/1h challenge;
+challenge  redirect http://?a=b;
+--- must_die
+--- error_log
+invalid value "http://?a=b" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 158: a redirect to a blank
+--- policy
+account    $remote_user;
+limit      lookups=5/1h challenge;
+challenge  redirect "https://sso.example/a b";
+--- must_die
+--- error_log
+invalid value "https://sso.example/a b" of "challenge redirect", expected one URL without a fragment, such as "https://sso.example/step-up"
+
+
+
+=== TEST 159: the status that nginx keeps for slow clients
+--- policy
+account    $remote_user;
+limit      lookups=5/1h challenge;
+challenge  status 408;
+--- must_die
+--- error_log
+invalid value "408" of "challenge status", expected one status from 400 to 599, not 408 and 499
+
+
+
+=== TEST 160: no secret, but the folder of the configuration
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny;
+secret   $PG_TMP;
+--- must_die
+--- error_log
+"secret" file "$PG_TMP" is empty or no file of 4096 bytes at most

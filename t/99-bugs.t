@@ -182,3 +182,261 @@ is(get('/?patient=1', 'X-Account' => 'durand')->{headers}{'x-count'}, 1);
 is(get($many, 'X-Account' => 'dupont')->{status}, 403);
 is(get($many, 'X-Account' => 'durand')->{status}, 403);
 is(get('/?patient=2', 'X-Account' => 'durand')->{headers}{'x-count'}, 2);
+
+
+
+=== TEST 9: commas that were encoded hid patients behind one
+--- policy
+account  $http_x_account trusted;
+limit    patients=5/1h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg__id;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Count $patient_guard_count always;
+}
+--- after
+my $ask = sub {
+    my $answer = get("/?_id=$_[0]", 'X-Account' => 'dupont');
+    return "$answer->{status} $answer->{headers}{'x-count'}";
+};
+is($ask->('a%2Cb'), '200 2', 'as URLSearchParams writes it');
+is($ask->('%2cb%2C%2C,c,a%2c'), '200 3', 'any case, and none between');
+is($ask->('d%2'), '200 4', 'the start of one');
+is($ask->('%2Ce%2'), '200 5', 'no comma at the end');
+is($ask->('f%2Cg%2Ch'), '403 5');
+
+
+
+=== TEST 10: expressions behind a patient overwrote the captures of the next
+--- policy
+account  $http_x_account trusted;
+limit    patients=3/1h deny;
+--- http_config
+map $arg_id $other {
+    "~^(.)(.*)"  "";
+}
+--- config
+location ~ ^/record/(\w+)$ {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $other $1;
+    proxy_pass             http://$PG_PORTAL;
+}
+--- after
+is(join(' ', map { get("/record/$_?id=QQ", 'X-Account' => 'dupont')->{status} }
+             qw(a b c d)),
+   '200 200 200 403', 'four patients are four');
+
+
+
+=== TEST 11: and expressions behind any value those that the portal is asked by
+--- policy
+account  $login;
+limit    lookups=$quota/1h default=10 deny;
+proof    $proof;
+exempt   $exempt;
+--- http_config
+map $http_x_account $login  { "~^(\w)(\w+)"  "$1$2"; }
+map $http_x_account $quota  { "~^(d)(u)"     "5"; }
+map $http_x_account $proof  { "~^(du)(p)"    "0"; }
+map $http_x_account $exempt { "~^(dup)(o)"   "0"; }
+--- config
+location ~ ^/record/(\w+)$ {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $1;
+    proxy_pass             http://$PG_PORTAL/asked/$1;
+}
+--- more_headers
+X-Account: dupont
+--- pipelined_requests eval
+["GET /record/a", "GET /record/b"]
+--- response_body eval
+["record of /asked/a\n", "record of /asked/b\n"]
+
+
+
+=== TEST 12: control characters beyond ASCII made accounts of their own
+--- policy
+account  $http_x_account trusted;
+limit    lookups=10/1h deny;
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+--- after
+my $status = sub { get('/', 'X-Account' => $_[0])->{status} };
+is($status->("dupont\xc2\x80"), 403, 'U+0080 is one');
+is($status->("du\xc2\x9fpont"), 403, 'U+009F is the last');
+is($status->("dupont\xc2\xa9"), 200, 'U+00A9 is none');
+is($status->("dupont\xc3\x80"), 200, 'nor is U+00C0');
+is($status->("dupont\xc2"), 200, 'nor half of one');
+
+
+
+=== TEST 13: an exempt lookup was refused while Redis was away
+--- policy
+account        $http_x_account trusted;
+secret         $PG_KEY;
+redis          $PG_FAKE;
+on_outage      deny;
+limit          lookups=1/1h deny;
+exempt         $exempt;
+--- http_config
+map $http_x_exempt $exempt { default $http_x_exempt; }
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+    add_header     X-Verdict $patient_guard_verdict always;
+}
+--- after
+my $ask = sub {
+    my $answer = get('/', 'X-Account' => 'dupont', 'X-Exempt' => $_[0]);
+    return "$answer->{status} $answer->{headers}{'x-verdict'}";
+};
+is($ask->(0), '503 deny');
+is($ask->(1), '200 allow');
+
+
+
+=== TEST 14: what was held was told by a limit that only logs
+--- policy
+account         $http_x_account trusted;
+limit           patients=1/10s throttle;
+limit           lookups=1/1h log;
+throttle_delay  60s;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header X-Guard "$patient_guard_verdict $patient_guard_limit" always;
+}
+--- after
+is(get("/?patient=$_", 'X-Account' => 'dupont')->{status}, 200) for 1;
+local $ENV{PG_SLOW} = 3 * ($ENV{PG_SLOW} // 1);
+my $held = get('/?patient=2', 'X-Account' => 'dupont');
+is($held->{status}, 200);
+is($held->{headers}{'x-guard'}, 'throttle patients/10s');
+like(error_log(), qr{allow after a delay by limit "patients/10s"});
+
+
+
+=== TEST 15: a refusal behind X-Accel-Redirect bore the record's header
+--- policy
+account  $http_x_account trusted;
+limit    lookups=1/1h deny;
+--- http_config
+server {
+    listen unix:$PG_TMP/$PG_POLICY.accel;
+    location / {
+        add_header  X-Accel-Redirect     /record;
+        add_header  Content-Disposition  'attachment; filename="dupont-hiv.pdf"';
+        add_header  Content-Language     fr;
+        add_header  Cache-Control        'public, max-age=3600';
+        add_header  Expires              'Thu, 31 Dec 2037 23:55:55 GMT';
+        add_header  Set-Cookie           session=1;
+        return      200 '';
+    }
+}
+--- config
+location / {
+    proxy_pass  http://unix:$PG_TMP/$PG_POLICY.accel:/;
+}
+location = /record {
+    internal;
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+--- after
+my @answers = map { raw("GET / HTTP/1.1\r\nHost: a\r\nX-Account: dupont\r\n"
+                        . "Connection: close\r\n\r\n") } 1, 2;
+like($answers[0], qr{^HTTP/1\.1 200 .*^Content-Disposition: .*^record of}ms,
+     'with the record');
+like($answers[1], qr{^HTTP/1\.1 403 .*^Set-Cookie: }ms);
+is(join(' ', sort map { lc } $answers[1] =~ /^([\w-]+): /mg),
+   'cache-control connection content-length content-type date server'
+   . ' set-cookie', 'not with the refusal');
+like($answers[1], qr{^Cache-Control: no-store\r$}m);
+
+
+
+=== TEST 16: a page that reads the body waited for one that nobody asked for
+--- policy
+account    $http_x_account trusted;
+limit      lookups=1/1h challenge;
+challenge  page /prove;
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+location = /prove {
+    proxy_pass  http://$PG_PORTAL;
+}
+--- after
+my @head = ("POST / HTTP/1.1", "Host: a", "X-Account: dupont",
+            "Accept: text/html", "Connection: close");
+is(get('/', 'X-Account' => 'dupont')->{status}, 200);
+my $answer = raw(join "\r\n", @head, 'Content-Length: 10',
+                 'Expect: 100-continue', '', '');
+like($answer, qr{^HTTP/1\.1 403 .*"status":403}s, 'answered at once');
+$answer = raw(join "\r\n", @head, 'Content-Length: 10', '', '0123456789');
+like($answer, qr{^HTTP/1\.1 403 .*record of /prove}s, 'others see the page');
+
+
+
+=== TEST 17: a dry run logged a refusal that was none, and not of what
+--- policy
+account  $http_x_account trusted;
+limit    lookups=1/1h deny;
+--- config
+patient_guard          $PG_POLICY;
+patient_guard_patient  $arg_patient;
+location / {
+    patient_guard_unmatched  deny;
+    proxy_pass               http://$PG_PORTAL;
+}
+location /dry {
+    patient_guard_unmatched  deny;
+    patient_guard_dry_run    on;
+    proxy_pass               http://$PG_PORTAL;
+}
+--- after
+my @dupont = ('X-Account' => 'dupont');
+is(get('/?patient=1')->{status}, 403);
+is(get('/', @dupont)->{status}, 403);
+is(get('/dry?patient=1')->{status}, 200);
+is(get('/dry', @dupont)->{status}, 200);
+is_deeply([error_log() =~ /patient guard: (deny.*) by .*: (.*), client/g],
+          ['deny', 'no account is given', 'deny', 'no patient is named',
+           'deny (dry run)', 'no account is given',
+           'deny (dry run)', 'no patient is named']);
+
+
+
+=== TEST 18: a proof in milliseconds is none, nor one of the future
+--- policy
+account  $http_x_account trusted;
+limit    lookups=1/1h challenge;
+proof    $proof;
+--- http_config
+map $http_x_proof $proof { default $http_x_proof; }
+--- config
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+--- after
+my $ask = sub { get('/', 'X-Account' => 'dupont',
+                    'X-Proof' => $_[0])->{status} };
+is(join(' ', map { $ask->('') } 1, 2), '200 403', 'challenged');
+my $now = CORE::int(Time::HiRes::time()) + 2;
+is($ask->("${now}000"), 403, 'in milliseconds');
+is($ask->("${now}000.5"), 403, 'and a part of one');
+is($ask->($now + 400), 403, 'too far ahead');
+is($ask->("$now.1234567x"), 403, 'no number');
+is($ask->("$now.123456789"), 200, 'nanoseconds are a number');
+is($ask->("$now.123456789"), 403, 'and good for one challenge');
