@@ -29,8 +29,8 @@ struct ngx_patient_guard_peer_s {
     ngx_patient_guard_backoff_t      backoff;
     ngx_log_t                        log;
     ngx_log_t                        quiet;      /* we log it ourselves */
-    unsigned                         away:1;     /* and it has been logged */
-    unsigned                         refused:1;  /* by the server's operator */
+    unsigned                         fresh:1;    /* has rested, and nothing */
+                                                 /*   was sent since then */
 };
 
 
@@ -48,7 +48,6 @@ static ngx_int_t ngx_patient_guard_peer_replies(
     ngx_patient_guard_peer_t *peer);
 static ngx_int_t ngx_patient_guard_peer_welcome(
     ngx_patient_guard_peer_t *peer, ngx_patient_guard_reply_t *reply);
-static void ngx_patient_guard_peer_back(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_timer_handler(ngx_event_t *ev);
 static void ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
     ngx_msec_t deadline);
@@ -56,7 +55,7 @@ static void ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev);
 static void ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_end(ngx_patient_guard_peer_t *peer,
-    const char *reason);
+    ngx_err_t err, const char *reason);
 static void ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer,
     ngx_err_t err, const char *reason);
 
@@ -168,7 +167,10 @@ ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
         return NGX_ERROR;
     }
 
-    peer->deadline = ngx_patient_guard_peer_deadline(peer->conf);
+    /* before the deadline of what waits already */
+
+    peer->deadline = ngx_patient_guard_pipeline_nearest(&peer->pipeline,
+                                 ngx_patient_guard_peer_deadline(peer->conf));
 
     ngx_patient_guard_route_start(&peer->route);
 
@@ -197,6 +199,7 @@ ngx_patient_guard_peer_connect_next(ngx_patient_guard_peer_t *peer,
 
     peer->connection = c;
     peer->state = NGX_PATIENT_GUARD_PEER_CONNECTING;
+    peer->fresh = 0;
     peer->generation++;
 
     ngx_patient_guard_greeting_start(&peer->conf->greeting, &peer->greeted);
@@ -244,6 +247,7 @@ ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
     } else {
         pos = &peer->pipeline.pos;
         last = peer->pipeline.last;
+        peer->fresh &= (*pos == last);
     }
 
     if (ngx_patient_guard_socket_send(peer->connection, pos, last) != NGX_OK)
@@ -289,7 +293,7 @@ ngx_patient_guard_peer_read_handler(ngx_event_t *rev)
 
         /* the worker is told to go, or may wait no more */
 
-        ngx_patient_guard_peer_end(peer, "worker is shutting down");
+        ngx_patient_guard_peer_end(peer, 0, "worker is shutting down");
         return;
     }
 
@@ -308,8 +312,8 @@ ngx_patient_guard_peer_read_handler(ngx_event_t *rev)
         }
 
         if (n == NGX_ERROR) {
-            ngx_patient_guard_peer_fail(peer, ngx_socket_errno,
-                                        "recv() failed");
+            ngx_patient_guard_peer_end(peer, ngx_socket_errno,
+                                       "recv() failed");
             return;
         }
 
@@ -317,7 +321,7 @@ ngx_patient_guard_peer_read_handler(ngx_event_t *rev)
 
             /* Redis lets go of idle clients; the next lookup connects */
 
-            ngx_patient_guard_peer_end(peer, "connection closed by Redis");
+            ngx_patient_guard_peer_end(peer, 0, "connection closed by Redis");
             return;
         }
 
@@ -350,6 +354,8 @@ ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer)
     if (peer->timer.timer_set) {
         ngx_del_timer(&peer->timer);
     }
+
+    peer->fresh = 1;
 
     if (ngx_exiting || ngx_terminate) {
         ngx_patient_guard_peer_close(peer);
@@ -401,7 +407,7 @@ ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
         rc = peer->conf->handler(peer->owner, slot->data, &reply);
 
         if (rc != NGX_OK) {
-            peer->refused = (rc == NGX_ABORT);
+            peer->backoff.refused = (rc == NGX_ABORT);
 
             ngx_patient_guard_peer_fail(peer, 0,
                               ngx_patient_guard_resp_printable(&reply.text));
@@ -411,22 +417,9 @@ ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
         /* a greeting is not enough: it has to answer a lookup */
 
         if (reply.type != NGX_PATIENT_GUARD_REPLY_ERROR) {
-            ngx_patient_guard_peer_back(peer);
+            ngx_patient_guard_backoff_over(&peer->backoff, &peer->log,
+                                           &peer->conf->name);
         }
-    }
-}
-
-
-static void
-ngx_patient_guard_peer_back(ngx_patient_guard_peer_t *peer)
-{
-    peer->backoff = 0;
-
-    if (peer->away) {
-        peer->away = 0;
-        ngx_log_error(NGX_LOG_NOTICE, &peer->log, 0,
-                      "patient guard: redis \"%V\" is back",
-                      &peer->conf->name);
     }
 }
 
@@ -452,7 +445,7 @@ ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
         return NGX_ERROR;
 
     default: /* NGX_ERROR */
-        peer->refused = ngx_patient_guard_resp_refused(reply);
+        peer->backoff.refused = ngx_patient_guard_resp_refused(reply);
 
         ngx_patient_guard_peer_fail(peer, 0,
                              ngx_patient_guard_resp_printable(&reply->text));
@@ -539,20 +532,28 @@ ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer)
 }
 
 
-/* no failure, unless somebody waits */
+/* no failure, unless somebody waits whose command is on its way */
 
 static void
-ngx_patient_guard_peer_end(ngx_patient_guard_peer_t *peer,
+ngx_patient_guard_peer_end(ngx_patient_guard_peer_t *peer, ngx_err_t err,
     const char *reason)
 {
-    if (peer->state == NGX_PATIENT_GUARD_PEER_READY
-        && ngx_queue_empty(&peer->pipeline.waiting))
-    {
-        ngx_patient_guard_peer_close(peer);
-        return;
-    }
+    if (peer->state != NGX_PATIENT_GUARD_PEER_READY) {
+        ngx_patient_guard_peer_fail(peer, err, reason);
 
-    ngx_patient_guard_peer_fail(peer, 0, reason);
+    } else if (ngx_queue_empty(&peer->pipeline.waiting)) {
+        ngx_patient_guard_peer_close(peer);
+
+    } else if (peer->fresh && !peer->connection->close) {
+
+        /* Redis lets go of idle clients: it is sent by another connection */
+
+        ngx_patient_guard_peer_close(peer);
+        (void) ngx_patient_guard_peer_connect(peer);
+
+    } else {
+        ngx_patient_guard_peer_fail(peer, err, reason);
+    }
 }
 
 
@@ -560,27 +561,17 @@ static void
 ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
     const char *reason)
 {
-    ngx_uint_t                 level;
     ngx_msec_t                 delay;
     ngx_queue_t                failed;
     ngx_patient_guard_slot_t  *slot;
 
-    if (!peer->away && !ngx_exiting) {
-        peer->away = 1;
-        level = peer->refused ? NGX_LOG_CRIT : NGX_LOG_ERR;
-
-        ngx_log_error(level, &peer->log, err,
-                      "patient guard: redis \"%V\" is away: %s; "
-                      "on_outage %s holds until it is back",
-                      &peer->conf->name, reason, peer->conf->outage);
-    }
+    delay = ngx_patient_guard_backoff_failed(&peer->backoff, &peer->log, err,
+                                             &peer->conf->name, reason,
+                                             peer->conf->outage);
 
     ngx_patient_guard_peer_close(peer);
 
     ngx_patient_guard_route_skip(&peer->route);
-
-    delay = ngx_patient_guard_backoff_next(&peer->backoff, peer->refused);
-    peer->refused = 0;
 
     if (!peer->reconnect.timer_set) {
         ngx_add_timer(&peer->reconnect, delay);

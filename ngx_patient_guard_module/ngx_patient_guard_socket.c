@@ -4,6 +4,9 @@
 #include <ngx_event_connect.h>
 
 
+static ngx_err_t ngx_patient_guard_socket_options(ngx_connection_t *c);
+
+
 void
 ngx_patient_guard_route_skip(ngx_patient_guard_route_t *route)
 {
@@ -73,12 +76,8 @@ ngx_patient_guard_socket_connected(ngx_connection_t *c,
         err = ngx_socket_errno;
     }
 
-    /* a second small write must not wait for a delayed ACK of the first */
-
-    if (err == 0 && c->sockaddr->sa_family != AF_UNIX
-        && ngx_tcp_nodelay(c) != NGX_OK)
-    {
-        err = ngx_socket_errno;
+    if (err == 0 && c->sockaddr->sa_family != AF_UNIX) {
+        err = ngx_patient_guard_socket_options(c);
     }
 
     if (err) {
@@ -87,6 +86,47 @@ ngx_patient_guard_socket_connected(ngx_connection_t *c,
     }
 
     return err;
+}
+
+
+static ngx_err_t
+ngx_patient_guard_socket_options(ngx_connection_t *c)
+{
+    int  value;
+
+    /* a second small write must not wait for a delayed ACK of the first */
+
+    if (ngx_tcp_nodelay(c) != NGX_OK) {
+        return ngx_socket_errno;
+    }
+
+    /* what lies between may forget an idle connection and tell nobody */
+
+    value = 1;
+
+    if (setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, (const void *) &value,
+                   sizeof(int))
+        == -1)
+    {
+        return ngx_socket_errno;
+    }
+
+#if (NGX_HAVE_KEEPALIVE_TUNABLE)
+
+    /* found within half a minute: asked after 15 s, and thrice 5 s apart */
+
+    value = 15;
+    (void) setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, (const void *) &value,
+                      sizeof(int));
+    value = 5;
+    (void) setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL,
+                      (const void *) &value, sizeof(int));
+    value = 3;
+    (void) setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPCNT, (const void *) &value,
+                      sizeof(int));
+#endif
+
+    return 0;
 }
 
 

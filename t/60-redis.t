@@ -511,3 +511,87 @@ is_deeply(\%answered, { 503 => 500 }, 'all are answered');
 ok($early > 50, "$early of them at once");
 ok($early < 450, 'and the others waited');
 is(said('\[(?:crit|alert|emerg)\]'), 0, 'nothing is wrong');
+
+
+
+=== TEST 13: an idle connection that is lost, politely or not, costs nobody
+--- policy
+account        $http_x_account trusted;
+redis          127.0.0.1:$PG_FAKE_PORT prefix=$PG_PREFIX;
+redis_timeout  5s;
+on_outage      deny;
+limit          patients=100/1h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    add_header             X-Count $patient_guard_count always;
+    add_header             X-Source $patient_guard_source always;
+    proxy_pass             http://$PG_PORTAL;
+}
+--- fake_redis
+return unless @command;
+$peer->send($peer->real(@command));
+if ($command[0] =~ /^EVAL/) {
+    Time::HiRes::sleep(0.01) until -e '$PG_TMP/$PG_POLICY.' . $peer->{number};
+    $peer->{number} % 2 ? $peer->reset : $peer->close;
+}
+--- after
+my ($worker) = PatientGuard::workers();
+my $sockets = sub {
+    scalar grep { (readlink($_) // '') =~ /^socket:/ }
+        glob "/proc/$worker/fd/*"
+};
+my $before = $sockets->();
+for my $n (1 .. 6) {
+    is(told("/?patient=$n"), "200 $n redis", "lookup $n");
+    is($sockets->(), $before + 1, 'by a connection that stays');
+    open my $file, '>', '$PG_TMP/$PG_POLICY.' . $n or die "$!\n";
+    ok(wait_for(sub { $sockets->() == $before }), 'until it is lost');
+}
+is(said('is away'), 0, 'nobody noticed');
+
+
+
+=== TEST 14: and what is asked in the moment in which it is lost
+--- policy
+account        $http_x_account trusted;
+redis          unix:$PG_TMP/$PG_POLICY.d/sock prefix=$PG_PREFIX;
+redis_timeout  5s;
+on_outage      deny;
+limit          patients=100/1h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    add_header             X-Count $patient_guard_count always;
+    add_header             X-Source $patient_guard_source always;
+    proxy_pass             http://$PG_PORTAL;
+}
+--- after
+my $dir = '$PG_TMP/$PG_POLICY.d';
+start_redis($dir);
+my ($worker) = PatientGuard::workers();
+my $patient = 1;
+is(told("/?patient=$patient"), "200 $patient redis");
+for my $order (0, 1) {
+    $patient++;
+    my $client = PatientGuard::client();
+    ok(wait_for(sub { said('accept: 127.0.0.1') > $patient - 1 }),
+       'a client is there');
+    kill 'STOP', $worker;
+    wait_for(sub { PatientGuard::slurp("/proc/$worker/stat") =~ /\) T/ })
+        or die "it does not stop\n";
+    my @turns = (
+        sub { syswrite $client, "GET /?patient=$patient HTTP/1.1\r\nHost: a\r\n"
+                  . "X-Account: dupont\r\nConnection: close\r\n\r\n" },
+        sub { redis_at($dir, qw(CLIENT KILL TYPE normal SKIPME yes)) });
+    $_->() for $order ? @turns : reverse @turns;
+    kill 'CONT', $worker;
+    IO::Select->new($client)->can_read(PatientGuard::patience());
+    sysread $client, my $answer, 65536;
+    like($answer, qr{^HTTP/1\.1 200 .*X-Count: $patient.*X-Source: redis}s,
+         'it is asked of Redis all the same');
+}
+stop_redis($dir);
+is(said('is away'), 0, 'nobody noticed');
