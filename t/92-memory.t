@@ -1,0 +1,51 @@
+# Memory is short: the request fails, and no error_page leads past the guard.
+
+use lib 't/lib';
+
+# Test::Nginx keeps what it finds when it is loaded
+BEGIN {
+    my $preload = "$ENV{PG_TMP}/memory-$$.so";
+    my $cc = $ENV{CC} // 'cc';
+
+    system("$cc -shared -fPIC -Wall -Wextra -Werror -o $preload"
+           . ' t/lib/memory.c -ldl') == 0 or die "memory.c\n";
+
+    $ENV{LD_PRELOAD} = $preload;
+    $ENV{PG_SHORT} = "$ENV{PG_TMP}/memory-$$.short";
+    $ENV{ASAN_OPTIONS} .= ',verify_asan_link_order=0' if $ENV{ASAN_OPTIONS};
+}
+
+use PatientGuard;
+
+# workers see what the master passes on
+env_to_nginx('PG_SHORT');
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a guard that failed has let nobody through
+--- policy
+account  $http_x_account trusted;
+limit    patients=3/1h deny;
+--- config
+patient_guard          $PG_POLICY;
+patient_guard_patient  $arg_patient;
+error_page             500 502 504 = @other;
+location / {
+    proxy_pass  http://$PG_PORTAL;
+}
+location @other {
+    proxy_pass  http://$PG_PORTAL;
+}
+--- after
+my @dupont = ('X-Account' => 'dupont');
+is(get('/?patient=1,2', @dupont)->{status}, 200, 'there is memory');
+open my $file, '>', $ENV{PG_SHORT} or die "$!\n";
+is(get('/?patient=2,3', @dupont)->{status}, 500, 'and then there is none')
+    for 1 .. 3;
+is(get('/?patient=2', @dupont)->{status}, 200, 'one patient needs little');
+unlink $ENV{PG_SHORT};
+is(get('/?patient=2,3', @dupont)->{status}, 200, 'nothing was counted');
+is(get('/?patient=4', @dupont)->{status}, 403, 'but for those who were shown');
+like(error_log(), qr/\[emerg\] .*malloc\(8192\) failed/, "nginx' own word");
