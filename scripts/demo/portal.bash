@@ -16,30 +16,38 @@ PATH=$PATH:/usr/sbin:/sbin
 umask 077
 
 work=
-pids=()
 
 die() {
     echo "$me: $*" >&2
     exit 1
 }
 
-# what was started last is stopped first
+# What was started last is stopped first.  A wait that a signal broke off may
+# have reaped a child unnoticed: to wait for it again is to wait for ever.
 cleanup() {
-    local i
+    local pids i
 
     trap '' INT TERM HUP
+    mapfile -t pids < <(jobs -p)
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-        kill "${pids[i]}" 2>/dev/null || true
-        wait "${pids[i]}" 2>/dev/null || true
+        if kill -- "-${pids[i]}" 2>/dev/null || kill "${pids[i]}" 2>/dev/null
+        then
+            wait "${pids[i]}" 2>/dev/null || true
+        fi
     done
+    # a master that was killed leaves its workers
+    if [[ $work && -s $work/nginx.pid ]]; then
+        kill -- "-$(<"$work/nginx.pid")" 2>/dev/null || true
+    fi
     if [[ $work ]]; then
         rm -rf "$work"
     fi
 }
 
+# cleanup by name: a signal may come when EXIT's has hardly begun
 trap cleanup EXIT
-trap 'echo; exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'echo; cleanup; exit 130' INT
+trap 'cleanup; exit 143' TERM HUP
 
 listens() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
@@ -52,7 +60,7 @@ await() {
     shift 2
 
     until "$@" >/dev/null 2>&1; do
-        if ((SECONDS > end)) || ! kill -0 "${pids[-1]}" 2>/dev/null; then
+        if ((SECONDS > end)) || ! kill -0 $! 2>/dev/null; then
             cat "$log" >&2
             die "$what does not start"
         fi
@@ -150,7 +158,6 @@ start_redis() {
     redis-server --port 0 --unixsocket "$work/redis.sock" \
                  --unixsocketperm 777 --dir "$work" --save '' \
                  --appendonly no > "$work/redis.log" 2>&1 &
-    pids+=($!)
     await redis-server "$work/redis.log" \
           redis-cli -s "$work/redis.sock" --no-auth-warning ping
 }
@@ -169,8 +176,10 @@ start_nginx() {
         die "nginx does not accept the configuration"
     fi
 
+    # in a process group of its own: a terminal's HUP would reload it
+    set -m
     "${nginx[@]}" 2> "$work/nginx.log" &
-    pids+=($!)
+    set +m
     await nginx "$work/error.log" listens "$port"
 }
 
