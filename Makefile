@@ -10,6 +10,10 @@
 #
 # Each installs what it needs on Debian, and says what it lacks elsewhere.
 
+ifneq ($(words $(CURDIR)),1)
+$(error nginx cannot be built from a path with blanks: "$(CURDIR)")
+endif
+
 ifeq ($(origin CC),default)
 CC = gcc
 endif
@@ -33,15 +37,16 @@ WARNINGS = -Wall -Wextra -Wno-unused-parameter
         clean FORCE
 .DELETE_ON_ERROR:
 
-# one build at a time: nginx's configure breaks beside another
+# one build at a time: nginx's configure breaks beside another; + where it is
+# used, for make does not look for $(MAKE) in variables
 locked = mkdir -p $(BUILD) && flock $(BUILD)/lock \
          $(MAKE) --no-print-directory
 
 all:
-	@$(locked) module
+	+@$(locked) module
 
 headers:
-	@$(locked) $(OBJS)/Makefile
+	+@$(locked) $(OBJS)/Makefile
 
 module: $(OBJS)/Makefile
 	@echo "building $(MODULE:$(CURDIR)/%=%)"
@@ -52,7 +57,8 @@ module: $(OBJS)/Makefile
 # another nginx or another compiler: configure anew
 $(BUILD)/for: FORCE
 	@scripts/setup build
-	@{ PATH=$$PATH:/usr/sbin nginx -V; $(CC) --version; } > $@.new 2>&1
+	@$(CC) --version > $@.new
+	@PATH=$$PATH:/usr/sbin nginx -V 2>> $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # -Werror is nginx's own, and not part of the options: they also serve
@@ -72,10 +78,10 @@ snippet = /usr/share/nginx/modules-available/mod-http-patient-guard.conf
 enabled = /etc/nginx/modules-enabled
 
 install: all
-	install -D -m 644 $(MODULE) $(DESTDIR)$(modules)/$(notdir $(MODULE))
-	install -d $(DESTDIR)$(dir $(snippet)) $(DESTDIR)$(enabled)
-	echo "load_module modules/$(notdir $(MODULE));" > $(DESTDIR)$(snippet)
-	ln -sf $(snippet) $(DESTDIR)$(enabled)/50-$(notdir $(snippet))
+	install -D -m 644 $(MODULE) "$(DESTDIR)$(modules)/$(notdir $(MODULE))"
+	install -d "$(DESTDIR)$(dir $(snippet))" "$(DESTDIR)$(enabled)"
+	echo "load_module modules/$(notdir $(MODULE));" > "$(DESTDIR)$(snippet)"
+	ln -sf $(snippet) "$(DESTDIR)$(enabled)/50-$(notdir $(snippet))"
 
 test:
 	@scripts/test
