@@ -187,9 +187,11 @@ start_nginx() {
 start_portal() {
     access_log=$1
 
-    case $STORE in redis|memory) ;; *) die "STORE=redis or STORE=memory" ;; esac
-
-    "$scripts/setup" demo
+    case $STORE in
+        redis)  "$scripts/setup" demo redis ;;
+        memory) "$scripts/setup" demo ;;
+        *)      die "STORE=redis or STORE=memory" ;;
+    esac
     [[ -f $MODULE ]] || die "$MODULE is missing: make builds it"
 
     (($(ulimit -n) >= 4096)) || ulimit -n 4096 2>/dev/null \
