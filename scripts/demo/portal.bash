@@ -92,9 +92,19 @@ choose_ports() {
     open_port=$(free_port "$port")
 }
 
+# plain NAME PATH: sed fills it in, nginx and the reader's shell read it
+plain() {
+    [[ $2 =~ ^/[[:alnum:]/._,+=~%-]*$ ]] \
+        || die "$1=$2: wants an absolute path of letters, digits and /._,+=~%-"
+}
+
 make_folder() {
-    work=$(mktemp -d "${TMPDIR:-/tmp}/patient-portal.XXXXXX" 2>/dev/null) \
-        || die "cannot write to ${TMPDIR:-/tmp}; TMPDIR=folder is used instead"
+    local tmp=${TMPDIR:-/tmp}
+
+    plain TMPDIR "$tmp"
+    plain MODULE "$MODULE"
+    work=$(mktemp -d "$tmp/patient-portal.XXXXXX" 2>/dev/null) \
+        || die "cannot write to $tmp; set TMPDIR to another folder"
 
     ((${#work} < 90)) || die "$work is too long a path for a unix socket"
     mkdir "$work/users"
