@@ -139,7 +139,7 @@ configure() {
     done
 
     # the same once more, without the guard
-    sed -e "s|127.0.0.1:$port|127.0.0.1:$open_port|" \
+    sed -e "s|\(127.0.0.[12]\):$port|\1:$open_port|" \
         -e 's|patient_guard  .*;|patient_guard  off;|' \
         -e '/^upstream/,/^}/d; /^map/,/^}/d' "$work/guarded.conf" \
         > "$work/open.conf"
@@ -190,7 +190,8 @@ start_nginx() {
     set -m
     "${nginx[@]}" 2> "$work/nginx.log" &
     set +m
-    await nginx "$work/error.log" listens "$port"
+    # not by its port, which may be another's
+    await nginx "$work/error.log" test -s "$work/nginx.pid"
 }
 
 # start_portal ACCESS_LOG: guarded on $port, unguarded on $open_port
