@@ -458,8 +458,9 @@ progress(double elapsed, int final)
         shown = before = 0;
     }
 
-    fprintf(stderr, "%s%-9s %5.1f s %7lu records out %6.0f/s "
-            "honest: %lu answered, %lu disturbed%s",
+    /* 79 columns, with numbers of 7 digits */
+    fprintf(stderr, "%s%-9s %5.1f s %7lu stolen %7.0f/s, "
+            "honest: %lu, disturbed: %lu%s",
             screen ? "\r\033[K" : "", name, elapsed, out,
             (done - before) / (elapsed - shown), sum(humans),
             sum(humans) - humans[RECORD], screen && !final ? "" : "\n");
