@@ -22,6 +22,15 @@ die() {
     exit 1
 }
 
+# with the head of nginx's error log
+fail() {
+    if [[ -s $work/error.log ]]; then
+        echo "nginx's error log begins:" >&2
+        head -n 5 "$work/error.log" >&2
+    fi
+    die "$1"
+}
+
 # What was started last is stopped first.  A wait that a signal broke off may
 # have reaped a child unnoticed: to wait for it again is to wait for ever.
 cleanup() {
