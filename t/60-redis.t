@@ -533,21 +533,25 @@ location / {
 return unless @command;
 $peer->send($peer->real(@command));
 if ($command[0] =~ /^EVAL/) {
-    Time::HiRes::sleep(0.01) until -e '$PG_TMP/$PG_POLICY.' . $peer->{number};
-    $peer->{number} % 2 ? $peer->reset : $peer->close;
+    Time::HiRes::sleep(0.01) until -e '$PG_TMP/$PG_POLICY.lose';
+    my $politely = -s '$PG_TMP/$PG_POLICY.lose';
+    unlink '$PG_TMP/$PG_POLICY.lose';
+    $politely ? $peer->close : $peer->reset;
 }
 --- after
-my ($worker) = PatientGuard::workers();
-my $sockets = sub {
-    scalar grep { (readlink($_) // '') =~ /^socket:/ }
-        glob "/proc/$worker/fd/*"
+# as the kernel sees it: connections to that port which are established
+my $there = sprintf ' 0100007F:%04X 01 ', $PG_FAKE_PORT;
+my $connections = sub {
+    scalar(() = PatientGuard::slurp('/proc/net/tcp') =~ /$there/g);
 };
-my $before = $sockets->();
 for my $n (1 .. 6) {
     is(told("/?patient=$n"), "200 $n redis", "lookup $n");
-    is($sockets->(), $before + 1, 'by a connection that stays');
-    open my $file, '>', '$PG_TMP/$PG_POLICY.' . $n or die "$!\n";
-    ok(wait_for(sub { $sockets->() == $before }), 'until it is lost');
+    is($connections->(), 1, 'by a connection that stays');
+    open my $file, '>', '$PG_TMP/$PG_POLICY.new' or die "$!\n";
+    print $file 'politely' if $n % 2;
+    close $file;
+    rename '$PG_TMP/$PG_POLICY.new', '$PG_TMP/$PG_POLICY.lose' or die "$!\n";
+    ok(wait_for(sub { $connections->() == 0 }), 'until it is lost');
 }
 is(said('is away'), 0, 'nobody noticed');
 
@@ -571,6 +575,7 @@ location / {
 --- after
 my $dir = '$PG_TMP/$PG_POLICY.d';
 start_redis($dir);
+ok(wait_for(sub { PatientGuard::workers() == 1 }), 'one worker');
 my ($worker) = PatientGuard::workers();
 my $patient = 1;
 is(told("/?patient=$patient"), "200 $patient redis");
