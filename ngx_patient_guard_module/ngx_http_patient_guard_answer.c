@@ -134,6 +134,8 @@ ngx_http_patient_guard_clear_headers(ngx_http_request_t *r)
         ngx_string("Expires")
     };
 
+    r->headers_out.content_type.len = 0;
+
     ngx_http_clear_accept_ranges(r);
     ngx_http_clear_last_modified(r);
     ngx_http_clear_etag(r);

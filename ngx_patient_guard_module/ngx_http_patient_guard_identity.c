@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_identity.h"
+#include "ngx_http_patient_guard_value.h"
 
 
 static ngx_uint_t ngx_http_patient_guard_from_client(ngx_str_t *value);
@@ -176,36 +177,6 @@ ngx_http_patient_guard_from_client(ngx_str_t *value)
 }
 
 
-void
-ngx_http_patient_guard_keep_captures(ngx_http_request_t *r,
-    ngx_http_patient_guard_captures_t *kept)
-{
-#if (NGX_PCRE)
-    kept->captures = r->captures;
-    kept->data = r->captures_data;
-    kept->n = r->ncaptures;
-
-    /* the next expression that matches takes an array of its own */
-
-    r->realloc_captures = 1;
-#endif
-}
-
-
-void
-ngx_http_patient_guard_restore_captures(ngx_http_request_t *r,
-    ngx_http_patient_guard_captures_t *kept)
-{
-#if (NGX_PCRE)
-    r->captures = kept->captures;
-    r->captures_data = kept->data;
-    r->ncaptures = kept->n;
-
-    r->realloc_captures = 1;
-#endif
-}
-
-
 ngx_int_t
 ngx_http_patient_guard_identify(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
@@ -264,25 +235,20 @@ static ngx_int_t
 ngx_http_patient_guard_patients(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
 {
-    ngx_int_t                           rc;
-    ngx_str_t                           value;
-    ngx_uint_t                          i;
-    ngx_http_complex_value_t           *cv;
-    ngx_http_patient_guard_captures_t   kept;
+    ngx_int_t                  rc;
+    ngx_str_t                  value;
+    ngx_uint_t                 i;
+    ngx_http_complex_value_t  *cv;
 
     if (lcf->patients == NULL) {
         return NGX_OK;
     }
 
-    ngx_http_patient_guard_keep_captures(r, &kept);
-
     cv = lcf->patients->elts;
 
     for (i = 0; i < lcf->patients->nelts; i++) {
 
-        ngx_http_patient_guard_restore_captures(r, &kept);
-
-        if (ngx_http_complex_value(r, &cv[i], &value) != NGX_OK) {
+        if (ngx_http_patient_guard_value(r, &cv[i], &value) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -441,7 +407,7 @@ ngx_http_patient_guard_login(ngx_http_request_t *r,
 
     for (i = 0; i < policy->accounts->nelts && login.len == 0; i++) {
 
-        if (ngx_http_complex_value(r, &cv[i], &login) != NGX_OK) {
+        if (ngx_http_patient_guard_value(r, &cv[i], &login) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -510,7 +476,7 @@ ngx_http_patient_guard_claims(ngx_http_request_t *r,
 
     if (policy->proof) {
 
-        if (ngx_http_complex_value(r, policy->proof, &value) != NGX_OK) {
+        if (ngx_http_patient_guard_value(r, policy->proof, &value) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -519,7 +485,9 @@ ngx_http_patient_guard_claims(ngx_http_request_t *r,
 
     if (policy->exempt) {
 
-        if (ngx_http_complex_value(r, policy->exempt, &value) != NGX_OK) {
+        if (ngx_http_patient_guard_value(r, policy->exempt, &value)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

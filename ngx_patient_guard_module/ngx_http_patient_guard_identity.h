@@ -16,25 +16,6 @@ char *ngx_http_patient_guard_claim(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
- * A regular expression behind a value, in a map, overwrites the numbered
- * captures that the location's patient, or its proxy_pass, is made of: they
- * are kept, and put back.
- */
-
-typedef struct {
-#if (NGX_PCRE)
-    int                         *captures;
-    u_char                      *data;
-    ngx_uint_t                   n;
-#endif
-} ngx_http_patient_guard_captures_t;
-
-void ngx_http_patient_guard_keep_captures(ngx_http_request_t *r,
-    ngx_http_patient_guard_captures_t *kept);
-void ngx_http_patient_guard_restore_captures(ngx_http_request_t *r,
-    ngx_http_patient_guard_captures_t *kept);
-
-/*
  * Fills the lookup but for its limits and its time.
  *
  * NGX_OK        it is to be counted;

@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_limit.h"
+#include "ngx_http_patient_guard_value.h"
 
 
 #define NGX_HTTP_PATIENT_GUARD_NAME_MAX  64
@@ -527,7 +528,9 @@ ngx_http_patient_guard_limits(ngx_http_request_t *r,
 
     for (i = 0; i < policy->counts->nelts; i++) {
 
-        if (ngx_http_complex_value(r, &count[i].value, &value) != NGX_OK) {
+        if (ngx_http_patient_guard_value(r, &count[i].value, &value)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 
@@ -538,7 +541,9 @@ ngx_http_patient_guard_limits(ngx_http_request_t *r,
         limit = &lookup->limits[count[i].limit];
 
         limit->count = limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
-                       ? ngx_min(number, policy->shm->most) : number;
+                       ? ngx_min(number, ngx_max(policy->shm->most,
+                                                 count[i].otherwise))
+                       : number;
     }
 
     return NGX_OK;

@@ -131,18 +131,14 @@ static ngx_int_t
 ngx_http_patient_guard_start(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
 {
-    ngx_int_t                          rc, limits;
-    ngx_http_patient_guard_captures_t  kept;
-
-    ngx_http_patient_guard_keep_captures(r, &kept);
+    ngx_int_t  rc;
 
     rc = ngx_http_patient_guard_identify(r, ctx, lcf);
 
-    limits = ngx_http_patient_guard_limits(r, ctx->policy, &ctx->op.lookup);
-
-    ngx_http_patient_guard_restore_captures(r, &kept);
-
-    if (rc == NGX_ERROR || limits == NGX_ERROR) {
+    if (rc == NGX_ERROR
+        || ngx_http_patient_guard_limits(r, ctx->policy, &ctx->op.lookup)
+           != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -355,7 +355,8 @@ if opened then
     put[#put + 1] = struct.pack('<I8', since) .. challenger
 end
 
--- a node that does not know of the longest window yet must not cut it short
+-- a node that does not know of the longest window yet must not cut it short;
+-- with a pass the challenge's lapse ends
 
 if #put > 0 then
     ttl = math.ceil(ttl + ttl / SLICES) + 1000

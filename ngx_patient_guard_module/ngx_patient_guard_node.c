@@ -191,8 +191,12 @@ ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node, uint64_t n,
 
         ref = node->ages.oldest;
 
-        if (ref == keep) {
+        if (ref && ref == keep) {
             ref = ngx_patient_guard_member(node, ref)->newer;
+        }
+
+        if (ref == 0) {
+            return NGX_ERROR;
         }
 
         ngx_patient_guard_member_drop(node, ref, now);

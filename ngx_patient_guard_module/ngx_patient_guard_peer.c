@@ -235,7 +235,8 @@ ngx_patient_guard_peer_connected(ngx_patient_guard_peer_t *peer)
 static void
 ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
 {
-    u_char     **pos, *last;
+    u_char     **pos, *last, *start;
+    ngx_err_t    err;
     ngx_str_t   *hello;
 
     hello = &peer->conf->greeting.hello;
@@ -247,13 +248,20 @@ ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
     } else {
         pos = &peer->pipeline.pos;
         last = peer->pipeline.last;
-        peer->fresh &= (*pos == last);
     }
+
+    start = *pos;
 
     if (ngx_patient_guard_socket_send(peer->connection, pos, last) != NGX_OK)
     {
-        ngx_patient_guard_peer_fail(peer, ngx_socket_errno, "send() failed");
+        err = ngx_socket_errno;
+        peer->fresh &= (*pos == start);
+
+        ngx_patient_guard_peer_end(peer, err, "send() failed");
+        return;
     }
+
+    peer->fresh &= (*pos == start);
 }
 
 

@@ -132,8 +132,8 @@ ngx_patient_guard_shm_evicted(ngx_patient_guard_shm_t *shm)
 
 
 /*
- * Cells that one account may take at the most; "most" serves where the count
- * comes from a variable, unless it is 0.
+ * Cells that one account may take at the most; where the count comes from a
+ * variable, it is the default or "most", whichever is more.
  */
 
 static uint64_t
@@ -151,8 +151,8 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
 
         limits[i] = shm->limits[i];
 
-        if (most && (shm->variable & (uint32_t) 1 << i)) {
-            limits[i].count = most;
+        if (shm->variable & (uint32_t) 1 << i) {
+            limits[i].count = ngx_max(limits[i].count, most);
         }
 
         n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN

@@ -230,7 +230,31 @@ is(join(' ', map { get("/record/$_?id=QQ", 'X-Account' => 'dupont')->{status} }
 
 
 
-=== TEST 11: and expressions behind any value those that the portal is asked by
+=== TEST 11: nor need such an expression match to do so
+--- policy
+account  $role $1;
+limit    patients=3/1h deny;
+--- http_config
+map $http_x_role $role {
+    "~^(nobody)(x)"  x;
+    default          "";
+}
+--- config
+location ~ ^/record/(\w+)/(\w+)$ {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $role$2;
+    proxy_pass             http://$PG_PORTAL/asked/$role/$1/$2;
+}
+--- after
+my @said = map { get("/record/dupont/$_") } qw(a b c d);
+is(CORE::join(' ', map { $_->{status} } @said), '200 200 200 403',
+   'four patients are four');
+is($said[2]{body}, "record of /asked//dupont/c\n", 'asked for the third');
+is(get('/record/durand/d')->{status}, 200, 'another account is another one');
+
+
+
+=== TEST 12: and expressions behind any value those that the portal is asked by
 --- policy
 account  $login;
 limit    lookups=$quota/1h default=10 deny;
@@ -256,7 +280,7 @@ X-Account: dupont
 
 
 
-=== TEST 12: control characters beyond ASCII made accounts of their own
+=== TEST 13: control characters beyond ASCII made accounts of their own
 --- policy
 account  $http_x_account trusted;
 limit    lookups=10/1h deny;
@@ -275,7 +299,7 @@ is($status->("dupont\xc2"), 200, 'nor half of one');
 
 
 
-=== TEST 13: an exempt lookup was refused while Redis was away
+=== TEST 14: an exempt lookup was refused while Redis was away
 --- policy
 account        $http_x_account trusted;
 secret         $PG_KEY;
@@ -301,7 +325,7 @@ is($ask->(1), '200 allow');
 
 
 
-=== TEST 14: what was held was told by a limit that only logs
+=== TEST 15: what was held was told by a limit that only logs
 --- policy
 account         $http_x_account trusted;
 limit           patients=1/10s throttle;
@@ -324,7 +348,7 @@ like(error_log(), qr{allow after a delay by limit "patients/10s"});
 
 
 
-=== TEST 15: a refusal behind X-Accel-Redirect bore the record's header
+=== TEST 16: a refusal behind X-Accel-Redirect bore the record's header
 --- policy
 account  $http_x_account trusted;
 limit    lookups=1/1h deny;
@@ -363,7 +387,7 @@ like($answers[1], qr{^Cache-Control: no-store\r$}m);
 
 
 
-=== TEST 16: a page that reads the body waited for one that nobody asked for
+=== TEST 17: a page that reads the body waited for one that nobody asked for
 --- policy
 account    $http_x_account trusted;
 limit      lookups=1/1h challenge;
@@ -388,7 +412,7 @@ like($answer, qr{^HTTP/1\.1 403 .*record of /prove}s, 'others see the page');
 
 
 
-=== TEST 17: a dry run logged a refusal that was none, and not of what
+=== TEST 18: a dry run logged a refusal that was none, and not of what
 --- policy
 account  $http_x_account trusted;
 limit    lookups=1/1h deny;
@@ -417,7 +441,7 @@ is_deeply([error_log() =~ /patient guard: (deny.*) by .*: (.*), client/g],
 
 
 
-=== TEST 18: a proof in milliseconds is none, nor one of the future
+=== TEST 19: a proof in milliseconds is none, nor one of the future
 --- policy
 account  $http_x_account trusted;
 limit    lookups=1/1h challenge;
@@ -440,3 +464,71 @@ is($ask->($now + 400), 403, 'too far ahead');
 is($ask->("$now.1234567x"), 403, 'no number');
 is($ask->("$now.123456789"), 200, 'nanoseconds are a number');
 is($ask->("$now.123456789"), 403, 'and good for one challenge');
+
+
+
+=== TEST 20: a count out of a variable was cut below its own default
+--- policy
+account  $http_x_account trusted;
+zone     64k;
+limit    patients=$quota/1h default=400 deny;
+limit    patients=$other/1d default=1 name=two log;
+--- http_config
+map $http_x_quota $quota { default $http_x_quota; }
+map $http_x_other $other { default $http_x_other; }
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header  X-Allowance $patient_guard_allowance always;
+}
+--- after
+my $many = '/?patient=' . CORE::join ',', 1 .. 400;
+my $answer = get($many, 'X-Account' => 'dupont');
+is($answer->{status}, 200, 'as many as the default');
+$answer = get('/?patient=401', 'X-Account' => 'dupont');
+is($answer->{status}, 403, 'and no more');
+is($answer->{headers}{'x-allowance'}, 400);
+$answer = get("$many,401", 'X-Account' => 'durand', 'X-Quota' => 1_000_000);
+is($answer->{status}, 403, 'nor where the variable has more than fits');
+is($answer->{headers}{'x-allowance'}, 400);
+
+
+
+=== TEST 21: a page of a challenge had the type of the record
+--- policy
+account    $http_x_account trusted;
+limit      lookups=1/1h challenge;
+challenge  page /prove.html;
+--- http_config
+server {
+    listen unix:$PG_TMP/$PG_POLICY.accel;
+    location / {
+        default_type  application/pdf;
+        add_header    X-Accel-Redirect  /record;
+        return        200 '';
+    }
+}
+--- config
+location / {
+    proxy_pass  http://unix:$PG_TMP/$PG_POLICY.accel:/;
+}
+location = /record {
+    internal;
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+location = /prove.html {
+    types { text/html html; }
+}
+--- user_files
+>>> prove.html
+prove it
+--- after
+my @answers = map { get('/', 'X-Account' => 'dupont', Accept => 'text/html') }
+              1, 2;
+is($answers[0]{status}, 200);
+is($answers[1]{status}, 403);
+is($answers[1]{body}, "prove it\n");
+is($answers[1]{headers}{'content-type'}, 'text/html');

@@ -1,0 +1,60 @@
+
+#include "ngx_http_patient_guard_value.h"
+
+
+#if (NGX_PCRE)
+
+ngx_int_t
+ngx_http_patient_guard_value(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, ngx_str_t *value)
+{
+    int         offsets[32], *kept;
+    size_t      size;
+    u_char     *data;
+    ngx_int_t   rc;
+    ngx_uint_t  n;
+
+    n = r->captures ? r->ncaptures : 0;
+    data = r->captures_data;
+
+    kept = offsets;
+    size = n * sizeof(int);
+
+    if (size > sizeof(offsets)) {
+        kept = ngx_palloc(r->pool, size);
+        if (kept == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    /*
+     * Copied, rather than kept from being written to by r->realloc_captures:
+     * an expression that does not match would leave an array of garbage.
+     */
+
+    if (n) {
+        ngx_memcpy(kept, r->captures, size);
+    }
+
+    rc = ngx_http_complex_value(r, cv, value);
+
+    if (n) {
+        ngx_memcpy(r->captures, kept, size);
+    }
+
+    r->ncaptures = n;
+    r->captures_data = data;
+
+    return rc;
+}
+
+#else
+
+ngx_int_t
+ngx_http_patient_guard_value(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, ngx_str_t *value)
+{
+    return ngx_http_complex_value(r, cv, value);
+}
+
+#endif
