@@ -232,25 +232,30 @@ is(join(' ', map { get("/record/$_?id=QQ", 'X-Account' => 'dupont')->{status} }
 
 === TEST 11: nor need such an expression match to do so
 --- policy
-account  $role $1;
+account  $http_x_account trusted;
 limit    patients=3/1h deny;
 --- http_config
 map $http_x_role $role {
     "~^(nobody)(x)"  x;
-    default          "";
+    default          r;
 }
 --- config
-location ~ ^/record/(\w+)/(\w+)$ {
+location ~ ^/record/(\w+)$ {
     patient_guard          $PG_POLICY;
-    patient_guard_patient  $role$2;
-    proxy_pass             http://$PG_PORTAL/asked/$role/$1/$2;
+    patient_guard_patient  $role-$1;
+    proxy_pass             http://$PG_PORTAL;
+}
+location ~ ^/asked/(\w+)$ {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  p$1;
+    proxy_pass             http://$PG_PORTAL/asked/$role/$1;
 }
 --- after
-my @said = map { get("/record/dupont/$_") } qw(a b c d);
-is(CORE::join(' ', map { $_->{status} } @said), '200 200 200 403',
-   'four patients are four');
-is($said[2]{body}, "record of /asked//dupont/c\n", 'asked for the third');
-is(get('/record/durand/d')->{status}, 200, 'another account is another one');
+my @doctor = ('X-Role' => 'doctor', 'X-Account');
+is(join(' ', map { get("/record/$_", @doctor, 'dupont')->{status} } qw(a b c d e f)),
+   '200 200 200 403 403 403', 'six patients are six');
+is(get('/asked/abc', @doctor, 'durand')->{body},
+   "record of /asked/r/abc\n", 'and the portal is asked for whom they are');
 
 
 
