@@ -158,6 +158,70 @@ its_own_challenge_stays(void)
 }
 
 
+/* the limit is renamed every three days: what is over makes room */
+
+static void
+limits_that_are_gone_make_room(void)
+{
+    int                          i, n, room;
+    ngx_patient_guard_tally_t    tally;
+    ngx_patient_guard_limit_t    daily;
+    ngx_patient_guard_account_t  other;
+
+    begin();
+    (void) count();
+    other = lookup.account;
+
+    begin();
+    daily = limit;
+    daily.signal = NGX_PATIENT_GUARD_PATIENTS_SEEN;
+    daily.action = NGX_PATIENT_GUARD_DENY;
+    daily.window = 86400000;
+    daily.count = 100;
+    lookup.limits = &daily;
+
+    for (i = room = 0; i < 10; i++) {
+        daily.id = 100 + i;
+
+        for (n = 1; n <= 100; n++) {
+            patient.current = n;
+            room += ngx_patient_guard_shm_count(shm, &lookup, &tally)
+                    == NGX_OK;
+        }
+
+        lookup.now += 3 * 86400000;
+    }
+
+    is(room, 1000, "each lookup finds room");
+    is(tally.rooms[0].total, 100, "and is counted");
+
+    /* two that are held at once, and then one too many */
+
+    lookup.now -= 3 * 86400000;
+
+    for (i = 0; i < 10; i++) {
+        daily.id = 200 + i;
+
+        for (n = 1; n <= 100; n++) {
+            patient.current = n;
+
+            if (ngx_patient_guard_shm_count(shm, &lookup, &tally) != NGX_OK) {
+                ok(i > 0, "%d limits and %d patients of the next", i, n - 1);
+                i = 10;
+                break;
+            }
+        }
+    }
+
+    is(i, 11, "what still holds does not make room for itself");
+    patient.current = 1;
+
+    begin();
+    lookup.account = other;
+    is(count().rooms[0].total, 1, "others are counted on");
+}
+
+
 int
 main(void)
 {
@@ -168,6 +232,7 @@ main(void)
     whom_the_fleet_challenges_is_challenged();
     whom_the_fleet_cleared_is_cleared();
     its_own_challenge_stays();
+    limits_that_are_gone_make_room();
 
     return done();
 }
