@@ -536,6 +536,7 @@ my @clients = map {
         local $SIG{PIPE} = 'IGNORE';
         srand $client;
         open my $file, '>', "$files.$client" or die "$!\n";
+        $file->autoflush(1);
 
         for (my $n = 0; !-e $stop; $n++) {
             my $account = $client ? "dupont-$client-" . CORE::int($n / 8)
@@ -562,6 +563,11 @@ while (($killed < 50 || $locked->() < 3) && Time::HiRes::time() < $end) {
     murder($workers[rand @workers]) or last;
     $killed++;
 }
+
+# and then until each has come to a limit, however few were answered before
+ok(wait_for(sub {
+       !grep { PatientGuard::slurp("$files.$_") !~ / 403 / } 1 .. 3
+   }), 'refused at last');
 open my $file, '>', $stop;
 close $file;
 waitpid $_, 0 for @clients;
