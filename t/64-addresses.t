@@ -1,19 +1,7 @@
 # A server of Redis with several addresses: what waits for it need not know.
 
 use lib 't/lib';
-
-# Test::Nginx keeps what it finds when it is loaded
-BEGIN {
-    my $preload = "$ENV{PG_TMP}/addresses-$$.so";
-    my $cc = $ENV{CC} // 'cc';
-
-    system("$cc -shared -fPIC -Wall -Wextra -Werror -o $preload"
-           . ' t/lib/addresses.c -ldl') == 0 or die "addresses.c\n";
-
-    $ENV{LD_PRELOAD} = $preload;
-    $ENV{ASAN_OPTIONS} .= ',verify_asan_link_order=0' if $ENV{ASAN_OPTIONS};
-}
-
+use Preload 'addresses';
 use PatientGuard;
 
 run_tests();

@@ -1,21 +1,10 @@
 # Memory is short: the request fails, and no error_page leads past the guard.
 
 use lib 't/lib';
-
-# Test::Nginx keeps what it finds when it is loaded
-BEGIN {
-    my $preload = "$ENV{PG_TMP}/memory-$$.so";
-    my $cc = $ENV{CC} // 'cc';
-
-    system("$cc -shared -fPIC -Wall -Wextra -Werror -o $preload"
-           . ' t/lib/memory.c -ldl') == 0 or die "memory.c\n";
-
-    $ENV{LD_PRELOAD} = $preload;
-    $ENV{PG_SHORT} = "$ENV{PG_TMP}/memory-$$.short";
-    $ENV{ASAN_OPTIONS} .= ',verify_asan_link_order=0' if $ENV{ASAN_OPTIONS};
-}
-
+use Preload 'memory';
 use PatientGuard;
+
+$ENV{PG_SHORT} = "$ENV{PG_TMP}/memory-$$.short";
 
 # workers see what the master passes on
 env_to_nginx('PG_SHORT');
