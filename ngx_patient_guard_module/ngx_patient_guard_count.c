@@ -11,7 +11,7 @@
 #define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
 
 
-static ngx_patient_guard_queue_t *ngx_patient_guard_challenge_find(
+static ngx_patient_guard_ref_t ngx_patient_guard_challenge_find(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
 static uint64_t ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
@@ -175,12 +175,12 @@ ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    ngx_patient_guard_queue_t  *challenge;
+    ngx_patient_guard_ref_t  ref;
 
-    challenge = ngx_patient_guard_challenge_find(node, member);
+    ref = ngx_patient_guard_challenge_find(node, member);
 
-    if (challenge
-        && lookup->proof > challenge->newest
+    if (ref
+        && lookup->proof > ngx_patient_guard_queue(&node->zone, ref)->newest
         && ngx_patient_guard_grants_wait(node, member, lookup) == 0)
     {
         ngx_patient_guard_pass(node, member, lookup);
@@ -200,8 +200,8 @@ ngx_patient_guard_pass(ngx_patient_guard_node_t *node,
 
     queues = &ngx_patient_guard_member(node, member)->queues;
 
-    ref = ngx_patient_guard_queue_find(&node->zone, queues,
-                                       NGX_PATIENT_GUARD_CHALLENGED);
+    ref = ngx_patient_guard_challenge_find(node, member);
+
     if (ref) {
         ngx_patient_guard_queue_drop(&node->zone, queues, ref);
     }
@@ -258,37 +258,32 @@ ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_queue_t  *challenge;
 
-    challenge = ngx_patient_guard_challenge_find(node, member);
+    ref = ngx_patient_guard_challenge_find(node, member);
 
-    if (challenge == NULL
-        || challenge->newest <= lookup->now + NGX_PATIENT_GUARD_SKEW)
-    {
+    if (ref == 0) {
         return;
     }
 
-    ref = ngx_patient_guard_queue_find(&node->zone,
-                            &ngx_patient_guard_member(node, member)->queues,
-                            NGX_PATIENT_GUARD_CHALLENGED);
+    challenge = ngx_patient_guard_queue(&node->zone, ref);
 
-    ngx_patient_guard_queue_mark(&node->zone, ref,
-                                 ngx_max(lookup->now, lookup->proof),
-                                 challenge->total, NGX_PATIENT_GUARD_FOREVER);
+    if (challenge->newest > lookup->now + NGX_PATIENT_GUARD_SKEW) {
+        ngx_patient_guard_queue_mark(&node->zone, ref,
+                                     ngx_max(lookup->now, lookup->proof),
+                                     challenge->total,
+                                     NGX_PATIENT_GUARD_FOREVER);
+    }
 }
 
 
-/* NULL if the account is not challenged */
+/* 0 if the account is not challenged */
 
-static ngx_patient_guard_queue_t *
+static ngx_patient_guard_ref_t
 ngx_patient_guard_challenge_find(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
-    ngx_patient_guard_ref_t  ref;
-
-    ref = ngx_patient_guard_queue_find(&node->zone,
+    return ngx_patient_guard_queue_find(&node->zone,
                        &ngx_patient_guard_member(node, member)->queues,
                        NGX_PATIENT_GUARD_CHALLENGED);
-
-    return ref ? ngx_patient_guard_queue(&node->zone, ref) : NULL;
 }
 
 
@@ -297,21 +292,24 @@ ngx_patient_guard_challenged(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    ngx_patient_guard_queue_t  *challenge;
+    uint32_t                 id;
+    ngx_patient_guard_ref_t  ref;
 
-    challenge = ngx_patient_guard_challenge_find(node, member);
+    ref = ngx_patient_guard_challenge_find(node, member);
 
-    if (challenge == NULL) {
+    if (ref == 0) {
         return;
     }
 
     tally->challenged = 1;
 
+    id = ngx_patient_guard_queue(&node->zone, ref)->total;
+
     for (tally->challenger = 0;
          tally->challenger < lookup->nlimits;
          tally->challenger++)
     {
-        if (lookup->limits[tally->challenger].id == challenge->total) {
+        if (lookup->limits[tally->challenger].id == id) {
             break;
         }
     }

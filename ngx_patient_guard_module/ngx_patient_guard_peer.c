@@ -236,6 +236,7 @@ static void
 ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
 {
     u_char     **pos, *last, *start;
+    ngx_int_t    rc;
     ngx_err_t    err;
     ngx_str_t   *hello;
 
@@ -252,16 +253,14 @@ ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
 
     start = *pos;
 
-    if (ngx_patient_guard_socket_send(peer->connection, pos, last) != NGX_OK)
-    {
-        err = ngx_socket_errno;
-        peer->fresh &= (*pos == start);
-
-        ngx_patient_guard_peer_end(peer, err, "send() failed");
-        return;
-    }
+    rc = ngx_patient_guard_socket_send(peer->connection, pos, last);
+    err = ngx_socket_errno;
 
     peer->fresh &= (*pos == start);
+
+    if (rc != NGX_OK) {
+        ngx_patient_guard_peer_end(peer, err, "send() failed");
+    }
 }
 
 
