@@ -75,9 +75,14 @@ typedef struct {
     ngx_uint_t                           redis_auth;
     ngx_msec_t                           redis_timeout;
     ngx_uint_t                           outage;
+    ngx_uint_t                           consistency;
+    ngx_msec_t                           interval;
     ngx_patient_guard_store_t           *store;
 } ngx_http_patient_guard_policy_t;
 
+
+#define NGX_HTTP_PATIENT_GUARD_STRICT            0
+#define NGX_HTTP_PATIENT_GUARD_LOCAL             1
 
 #define NGX_HTTP_PATIENT_GUARD_MISSING_DENY      0
 #define NGX_HTTP_PATIENT_GUARD_MISSING_ALLOW     1

@@ -6,6 +6,9 @@
 #define NGX_HTTP_PATIENT_GUARD_REDIS_PORT  6379
 #define NGX_HTTP_PATIENT_GUARD_REDIS_SIZE  65536   /* bytes of one account */
 
+#define NGX_HTTP_PATIENT_GUARD_INTERVAL      50    /* ms */
+#define NGX_HTTP_PATIENT_GUARD_INTERVAL_MAX  10000
+
 
 static char *ngx_http_patient_guard_read_lines(ngx_conf_t *cf,
     const char *directive, ngx_str_t *file, ngx_str_t *lines, ngx_uint_t n);
@@ -193,7 +196,7 @@ ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (policy->redis->peer.naddrs) {
+    if (policy->redis->script.peer.naddrs) {
         return "is duplicate";
     }
 
@@ -214,7 +217,7 @@ ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (policy->redis->peer.naddrs == 0) {
+    if (policy->redis->script.peer.naddrs == 0) {
         return ngx_http_patient_guard_invalid(cf, "redis", &value[1],
                            "an address such as \"unix:/run/redis.sock\" or "
                            "\"127.0.0.1:6379\" first");
@@ -229,9 +232,9 @@ ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    policy->redis->keys.data = p;
-    policy->redis->keys.len = ngx_sprintf(p, "%V:%V:", &prefix, &policy->name)
-                              - p;
+    policy->redis->script.keys.data = p;
+    policy->redis->script.keys.len = ngx_sprintf(p, "%V:%V:", &prefix,
+                                                 &policy->name) - p;
 
     return NGX_CONF_OK;
 }
@@ -334,7 +337,7 @@ ngx_http_patient_guard_redis_parameter(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (policy->redis->peer.naddrs) {
+    if (policy->redis->script.peer.naddrs) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "second address \"%V\" of \"redis\", one server "
                            "can be given", value);
@@ -364,9 +367,9 @@ ngx_http_patient_guard_redis_address(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    policy->redis->peer.name = *value;
-    policy->redis->peer.addrs = url.addrs;
-    policy->redis->peer.naddrs = url.naddrs;
+    policy->redis->script.peer.name = *value;
+    policy->redis->script.peer.addrs = url.addrs;
+    policy->redis->script.peer.naddrs = url.naddrs;
 
     return NGX_CONF_OK;
 }
@@ -447,6 +450,67 @@ ngx_http_patient_guard_redis_auth(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 char *
+ngx_http_patient_guard_consistency(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    ngx_int_t   ms;
+    ngx_str_t  *value, interval;
+
+    if (policy->consistency != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "strict") == 0) {
+        policy->consistency = NGX_HTTP_PATIENT_GUARD_STRICT;
+
+    } else if (ngx_strcmp(value[1].data, "local") == 0) {
+        policy->consistency = NGX_HTTP_PATIENT_GUARD_LOCAL;
+
+    } else {
+        return ngx_http_patient_guard_invalid(cf, "consistency", &value[1],
+                                            "\"strict\" or \"local\"");
+    }
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value[2].data, "interval=", 9) != 0
+        || policy->consistency == NGX_HTTP_PATIENT_GUARD_STRICT)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown parameter \"%V\" of "
+                           "\"consistency %V\", expected %s",
+                           &value[2], &value[1],
+                           policy->consistency == NGX_HTTP_PATIENT_GUARD_LOCAL
+                           ? "\"interval=50ms\"" : "none");
+        return NGX_CONF_ERROR;
+    }
+
+    interval.data = value[2].data + 9;
+    interval.len = value[2].len - 9;
+
+    ms = ngx_parse_time(&interval, 0);
+
+    if (ms == NGX_ERROR || ms == 0
+        || ms > NGX_HTTP_PATIENT_GUARD_INTERVAL_MAX)
+    {
+        return ngx_http_patient_guard_invalid(cf, "interval", &interval,
+                                              "a time from 1ms to 10s such "
+                                              "as \"50ms\"");
+    }
+
+    policy->interval = ms;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy)
 {
@@ -456,16 +520,18 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
 
     redis = policy->redis;
 
-    if (redis == NULL || redis->peer.naddrs == 0) {
+    if (redis == NULL || redis->script.peer.naddrs == 0) {
 
         if (policy->redis_auth
             || policy->redis_timeout != NGX_CONF_UNSET_MSEC
-            || policy->outage != NGX_CONF_UNSET_UINT)
+            || policy->outage != NGX_CONF_UNSET_UINT
+            || policy->consistency != NGX_CONF_UNSET_UINT)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"redis_auth\", \"redis_timeout\" and "
-                               "\"on_outage\" want \"redis\" in policy "
-                               "\"%V\"", &policy->name);
+                               "\"redis_auth\", \"redis_timeout\", "
+                               "\"consistency\" and \"on_outage\" want "
+                               "\"redis\" in policy \"%V\"",
+                               &policy->name);
             return NGX_CONF_ERROR;
         }
 
@@ -483,11 +549,22 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
     ngx_conf_init_msec_value(policy->redis_timeout, 50);
     ngx_conf_init_uint_value(policy->outage, NGX_PATIENT_GUARD_OUTAGE_LOCAL);
 
-    redis->peer.timeout = policy->redis_timeout;
+    redis->script.peer.timeout = policy->redis_timeout;
     redis->outage = policy->outage;
-    redis->shm = policy->shm;
+    redis->local = (policy->consistency == NGX_HTTP_PATIENT_GUARD_LOCAL);
+    redis->interval = policy->interval ? policy->interval
+                                       : NGX_HTTP_PATIENT_GUARD_INTERVAL;
+    redis->script.shm = policy->shm;
 
-    if (ngx_patient_guard_redis_conf_init(redis, cf->pool) != NGX_OK) {
+    redis->script.peer.outage = ngx_patient_guard_outage_name(redis->outage);
+
+    ngx_patient_guard_script_conf_init(&redis->script);
+
+    if (ngx_patient_guard_greeting_init(&redis->script.peer.greeting,
+                                        &redis->user, &redis->password,
+                                        redis->db, cf->pool)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

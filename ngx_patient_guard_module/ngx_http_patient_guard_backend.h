@@ -1,5 +1,6 @@
 
-/* Where a policy counts, and under which keys: secret, redis, redis_auth. */
+/* Where a policy counts, and under which keys: secret, redis, redis_auth,
+ * consistency. */
 
 
 #ifndef _NGX_HTTP_PATIENT_GUARD_BACKEND_H_INCLUDED_
@@ -15,6 +16,9 @@ char *ngx_http_patient_guard_secret(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_patient_guard_redis_auth(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+char *ngx_http_patient_guard_consistency(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* when the block is read: what goes together, and the Redis store's own */

@@ -85,6 +85,10 @@ static ngx_command_t  ngx_http_patient_guard_directives[] = {
       offsetof(ngx_http_patient_guard_policy_t, redis_timeout),
       &ngx_http_patient_guard_timeout_max },
 
+    { ngx_string("consistency"),
+      NGX_CONF_TAKE12,
+      ngx_http_patient_guard_consistency, 0, 0, NULL },
+
     { ngx_string("on_outage"),
       NGX_CONF_TAKE1,
       ngx_http_patient_guard_choice, 0,
@@ -181,6 +185,7 @@ ngx_http_patient_guard_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     policy->name = value[1];
     policy->account_missing = NGX_CONF_UNSET_UINT;
     policy->outage = NGX_CONF_UNSET_UINT;
+    policy->consistency = NGX_CONF_UNSET_UINT;
     policy->redis_timeout = NGX_CONF_UNSET_MSEC;
     policy->throttle_delay = NGX_CONF_UNSET_MSEC;
 
@@ -412,6 +417,8 @@ ngx_http_patient_guard_add_zone(ngx_conf_t *cf,
 
     policy->shm->limits = policy->limits;
     policy->shm->nlimits = policy->nlimits;
+    policy->shm->grants = &policy->grants;
+    policy->shm->fleet = (policy->redis != NULL);
 
     /* nginx makes a zone of another size anew: what it held is lost */
 

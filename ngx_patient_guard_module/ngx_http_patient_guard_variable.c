@@ -273,7 +273,8 @@ ngx_http_patient_guard_source(ngx_pool_t *pool,
     static ngx_str_t  sources[] = {
         ngx_string("none"),
         ngx_string("local"),
-        ngx_string("redis")
+        ngx_string("redis"),
+        ngx_string("cache")
     };
 
     *value = sources[ctx->op.tally.source];

@@ -66,8 +66,9 @@ typedef enum {
 
 typedef enum {
     NGX_PATIENT_GUARD_FROM_NONE = 0,
-    NGX_PATIENT_GUARD_FROM_LOCAL,
-    NGX_PATIENT_GUARD_FROM_REDIS
+    NGX_PATIENT_GUARD_FROM_LOCAL,              /* what this node counted */
+    NGX_PATIENT_GUARD_FROM_REDIS,
+    NGX_PATIENT_GUARD_FROM_CACHE               /* what it knows of Redis */
 } ngx_patient_guard_source_e;
 
 
@@ -112,6 +113,11 @@ typedef struct {
     uint64_t                     now;          /* ms since the epoch */
     uint64_t                     proof;        /* ms; 0: none */
 
+    /* a challenge that this node knows of, for Redis to keep as well */
+
+    uint64_t                     since;        /* ms; 0: none */
+    ngx_uint_t                   challenger;   /* as in the tally */
+
     unsigned                     dry_run:1;    /* opens no challenge */
     unsigned                     exempt:1;     /* counted, never refused */
 } ngx_patient_guard_lookup_t;
@@ -131,8 +137,11 @@ typedef struct {
     /* which limit challenged the account; the number of limits if it is
      * no longer configured; meaningful with "challenged" */
     ngx_uint_t                   challenger;
+    uint64_t                     since;        /* ms; 0: not challenged */
 
     uint64_t                     grants_wait;  /* ms until a pass is left */
+    uint64_t                     cleared;      /* ms; when Redis last saw a */
+                                               /*   challenge passed        */
 
     ngx_patient_guard_source_e   source;
 

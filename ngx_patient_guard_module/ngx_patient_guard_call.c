@@ -9,20 +9,69 @@
 
 
 /* arguments of EVALSHA beside the keys and those of the limits */
-#define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 8)
+#define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 11)
+#define NGX_PATIENT_GUARD_ARGS_SYNC    3
 #define NGX_PATIENT_GUARD_ARGS_LIMIT   5
+
+/* flags: see the script */
+#define NGX_PATIENT_GUARD_CALL_SYNC    8
+#define NGX_PATIENT_GUARD_CALL_SETS    16
+
+#define NGX_PATIENT_GUARD_CHARGED      1
+#define NGX_PATIENT_GUARD_CHALLENGED   2
+#define NGX_PATIENT_GUARD_PASSED       4
+#define NGX_PATIENT_GUARD_SUPERSEDED   8
 
 /* with another node's clock ahead by a window */
 #define NGX_PATIENT_GUARD_WAIT_MAX     (3 * NGX_PATIENT_GUARD_WINDOW_MAX)
 
-/* ten times this still fits in 64 bits */
-#define NGX_PATIENT_GUARD_NONCE_MAX    999999999999999999ULL
+/* Redis' Lua counts in doubles: up to here they are whole numbers */
+#define NGX_PATIENT_GUARD_CALL_MAX     ((uint64_t) 1 << 53)
+
+
+/* what both kinds of call say first */
+
+typedef struct {
+    ngx_patient_guard_account_t  *account;
+    ngx_patient_guard_account_t  *previous;
+    ngx_patient_guard_grants_t   *grants;
+    ngx_patient_guard_limit_t    *limits;
+    ngx_uint_t                    nlimits;
+    ngx_patient_guard_named_t    *patients;
+    ngx_uint_t                    npatients;
+    uint64_t                      now;
+    uint64_t                      proof;
+    uint64_t                      since;
+    ngx_uint_t                    challenger;
+    ngx_uint_t                    flags;
+} ngx_patient_guard_call_t;
+
+
+/* and what both replies say first */
+
+typedef struct {
+    uint64_t                      flags;
+    uint64_t                      challenger;
+    uint64_t                      grants;
+    uint64_t                      since;
+    uint64_t                      cleared;
+} ngx_patient_guard_called_t;
 
 
 static u_char *ngx_patient_guard_call_key(ngx_str_t *keys,
     ngx_patient_guard_account_t *account, u_char *p);
-static u_char *ngx_patient_guard_call_patients(
-    ngx_patient_guard_lookup_t *lookup, size_t alias, u_char *p);
+static size_t ngx_patient_guard_call_most(ngx_str_t *keys,
+    ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
+    ngx_uint_t npatients);
+static u_char *ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
+    ngx_patient_guard_call_t *call, ngx_patient_guard_caller_t *caller,
+    const u_char *digest);
+static u_char *ngx_patient_guard_call_limit(u_char *p,
+    ngx_patient_guard_limit_t *limit);
+static u_char *ngx_patient_guard_call_patients(ngx_patient_guard_call_t *call,
+    size_t alias, u_char *p);
+static ngx_int_t ngx_patient_guard_call_head(u_char **p, u_char *last,
+    uint64_t nonce, ngx_uint_t nlimits, ngx_patient_guard_called_t *called);
 static ngx_int_t ngx_patient_guard_call_field(u_char **p, u_char *last,
     uint64_t max, uint64_t *value);
 
@@ -46,7 +95,40 @@ size_t
 ngx_patient_guard_call_size(ngx_str_t *keys,
     ngx_patient_guard_lookup_t *lookup)
 {
+    return ngx_patient_guard_call_most(keys, lookup->limits, lookup->nlimits,
+                                       lookup->npatients);
+}
+
+
+size_t
+ngx_patient_guard_call_sync_size(ngx_str_t *keys,
+    ngx_patient_guard_parcel_t *parcel)
+{
     size_t      size;
+    ngx_uint_t  i;
+
+    size = ngx_patient_guard_call_most(keys, parcel->limits, parcel->nlimits,
+                                       0)
+           + 2 * ngx_patient_guard_resp_size(NGX_INT64_LEN)
+           + ngx_patient_guard_resp_size(parcel->ndoubts
+                                         * NGX_PATIENT_GUARD_DOUBT_SIZE);
+
+    for (i = 0; i < parcel->nlimits; i++) {
+        size += ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_IMAGE_SIZE
+                                      + (size_t) parcel->images[i].nset
+                                      * sizeof(ngx_patient_guard_patient_t));
+    }
+
+    return size;
+}
+
+
+static size_t
+ngx_patient_guard_call_most(ngx_str_t *keys,
+    ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
+    ngx_uint_t npatients)
+{
+    size_t      size, longest;
     ngx_uint_t  i;
 
     size = NGX_PATIENT_GUARD_RESP_HEAD
@@ -56,31 +138,134 @@ ngx_patient_guard_call_size(ngx_str_t *keys,
            + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_COUNT_SCRIPT_LEN)
            + 2 * ngx_patient_guard_resp_size(keys->len + 2
                                              + NGX_PATIENT_GUARD_ACCOUNT_HEX)
-           + 2 * ngx_patient_guard_resp_size(lookup->npatients
+           + 2 * ngx_patient_guard_resp_size(npatients
                                        * sizeof(ngx_patient_guard_patient_t));
 
-    for (i = 0; i < lookup->nlimits; i++) {
-        size += ngx_patient_guard_resp_size(lookup->limits[i].state.len)
+    longest = 0;
+
+    for (i = 0; i < nlimits; i++) {
+        longest = ngx_max(longest, limits[i].state.len);
+
+        size += ngx_patient_guard_resp_size(limits[i].state.len)
                 + (NGX_PATIENT_GUARD_ARGS_LIMIT - 1)
                   * ngx_patient_guard_resp_size(NGX_INT64_LEN);
     }
 
-    return size;
+    /* one of the states, once more */
+
+    return size + longest;
 }
 
 
 u_char *
 ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
-    ngx_patient_guard_lookup_t *lookup, uint64_t nonce, const u_char *digest)
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_caller_t *caller,
+    const u_char *digest)
 {
-    ngx_uint_t                  i, nkeys;
-    ngx_patient_guard_limit_t  *limit;
+    ngx_uint_t                i;
+    ngx_patient_guard_call_t  call;
 
-    nkeys = (lookup->previous.word[0] || lookup->previous.word[1]) ? 2 : 1;
+    call.account = &lookup->account;
+    call.previous = &lookup->previous;
+    call.grants = lookup->grants;
+    call.limits = lookup->limits;
+    call.nlimits = lookup->nlimits;
+    call.patients = lookup->patients;
+    call.npatients = lookup->npatients;
+    call.now = lookup->now;
+    call.proof = lookup->proof;
+    call.since = lookup->since;
+    call.challenger = lookup->challenger;
+    call.flags = lookup->dry_run + 2 * lookup->exempt;
 
-    p = ngx_patient_guard_resp_command(p, NGX_PATIENT_GUARD_ARGS_FIXED + nkeys
-                                          + NGX_PATIENT_GUARD_ARGS_LIMIT
-                                            * lookup->nlimits);
+    p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        p = ngx_patient_guard_call_limit(p, &lookup->limits[i]);
+    }
+
+    return p;
+}
+
+
+u_char *
+ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
+    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_caller_t *caller,
+    const u_char *digest)
+{
+    size_t                      size;
+    ngx_uint_t                  i;
+    ngx_patient_guard_call_t    call;
+    ngx_patient_guard_image_t  *image;
+
+    ngx_memzero(&call, sizeof(ngx_patient_guard_call_t));
+
+    call.account = &parcel->account;
+    call.previous = &parcel->previous;
+    call.grants = parcel->grants;
+    call.limits = parcel->limits;
+    call.nlimits = parcel->nlimits;
+    call.now = parcel->now;
+    call.since = parcel->since;
+    call.challenger = parcel->challenger;
+    call.flags = NGX_PATIENT_GUARD_CALL_SYNC
+                 + (parcel->sets ? NGX_PATIENT_GUARD_CALL_SETS : 0);
+
+    p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
+
+    p = ngx_patient_guard_resp_number(p, parcel->cleared);
+    p = ngx_patient_guard_resp_number(p, parcel->number);
+
+    p = ngx_sprintf(p, "$%uz" CRLF,
+                    parcel->ndoubts * NGX_PATIENT_GUARD_DOUBT_SIZE);
+
+    for (i = 0; i < parcel->ndoubts; i++) {
+        p = ngx_patient_guard_doubt_write(p, &parcel->doubts[i]);
+    }
+
+    p = ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
+
+    for (i = 0; i < parcel->nlimits; i++) {
+        p = ngx_patient_guard_call_limit(p, &parcel->limits[i]);
+
+        image = &parcel->images[i];
+
+        if (image->newest == 0) {
+            p = ngx_patient_guard_resp_arg(p, "", 0);
+            continue;
+        }
+
+        size = image->nset * sizeof(ngx_patient_guard_patient_t);
+
+        p = ngx_sprintf(p, "$%uz" CRLF, NGX_PATIENT_GUARD_IMAGE_SIZE + size);
+        p = ngx_patient_guard_image_write(p, image);
+        p = ngx_cpymem(p, image->set, size);
+        p = ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
+    ngx_patient_guard_call_t *call, ngx_patient_guard_caller_t *caller,
+    const u_char *digest)
+{
+    ngx_str_t   challenger;
+    ngx_uint_t  nkeys, nargs;
+
+    nkeys = (call->previous->word[0] || call->previous->word[1]) ? 2 : 1;
+    nargs = NGX_PATIENT_GUARD_ARGS_FIXED + nkeys;
+
+    if (call->flags & NGX_PATIENT_GUARD_CALL_SYNC) {
+        nargs += NGX_PATIENT_GUARD_ARGS_SYNC
+                 + (NGX_PATIENT_GUARD_ARGS_LIMIT + 1) * call->nlimits;
+    } else {
+        nargs += NGX_PATIENT_GUARD_ARGS_LIMIT * call->nlimits;
+    }
+
+    p = ngx_patient_guard_resp_command(p, nargs);
 
     if (digest) {
         p = ngx_patient_guard_resp_arg(p, "EVALSHA", 7);
@@ -94,43 +279,53 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
     }
 
     p = ngx_patient_guard_resp_number(p, nkeys);
-    p = ngx_patient_guard_call_key(keys, &lookup->account, p);
+    p = ngx_patient_guard_call_key(keys, call->account, p);
 
     if (nkeys == 2) {
-        p = ngx_patient_guard_call_key(keys, &lookup->previous, p);
+        p = ngx_patient_guard_call_key(keys, call->previous, p);
     }
 
-    p = ngx_patient_guard_resp_number(p, nonce);
-    p = ngx_patient_guard_resp_number(p, lookup->now);
-    p = ngx_patient_guard_resp_number(p, lookup->proof);
-    p = ngx_patient_guard_resp_number(p, lookup->dry_run
-                                         + 2 * lookup->exempt);
-    p = ngx_patient_guard_resp_number(p, lookup->grants->count);
-    p = ngx_patient_guard_resp_number(p, lookup->grants->window);
+    p = ngx_patient_guard_resp_number(p, caller->nonce);
+    p = ngx_patient_guard_resp_number(p, call->now);
+    p = ngx_patient_guard_resp_number(p, call->proof);
+    p = ngx_patient_guard_resp_number(p, call->flags);
+    p = ngx_patient_guard_resp_number(p, call->grants->count);
+    p = ngx_patient_guard_resp_number(p, call->grants->window);
 
-    p = ngx_patient_guard_call_patients(lookup,
+    p = ngx_patient_guard_call_patients(call,
                           offsetof(ngx_patient_guard_named_t, current), p);
 
     if (nkeys == 2) {
-        p = ngx_patient_guard_call_patients(lookup,
+        p = ngx_patient_guard_call_patients(call,
                           offsetof(ngx_patient_guard_named_t, previous), p);
     } else {
         p = ngx_patient_guard_resp_arg(p, "", 0);
     }
 
-    for (i = 0; i < lookup->nlimits; i++) {
-        limit = &lookup->limits[i];
+    ngx_str_null(&challenger);
 
-        p = ngx_patient_guard_resp_arg(p, limit->state.data,
-                                       limit->state.len);
-        p = ngx_patient_guard_resp_number(p, limit->signal
-                                          == NGX_PATIENT_GUARD_PATIENTS_SEEN);
-        p = ngx_patient_guard_resp_number(p, limit->action);
-        p = ngx_patient_guard_resp_number(p, limit->window);
-        p = ngx_patient_guard_resp_number(p, limit->count);
+    if (call->challenger < call->nlimits) {
+        challenger = call->limits[call->challenger].state;
     }
 
-    return p;
+    p = ngx_patient_guard_resp_number(p, call->since);
+    p = ngx_patient_guard_resp_arg(p, challenger.data, challenger.len);
+
+    return ngx_patient_guard_resp_arg(p, caller->session,
+                                      caller->session ? 8 : 0);
+}
+
+
+static u_char *
+ngx_patient_guard_call_limit(u_char *p, ngx_patient_guard_limit_t *limit)
+{
+    p = ngx_patient_guard_resp_arg(p, limit->state.data, limit->state.len);
+    p = ngx_patient_guard_resp_number(p, limit->signal
+                                         == NGX_PATIENT_GUARD_PATIENTS_SEEN);
+    p = ngx_patient_guard_resp_number(p, limit->action);
+    p = ngx_patient_guard_resp_number(p, limit->window);
+
+    return ngx_patient_guard_resp_number(p, limit->count);
 }
 
 
@@ -150,16 +345,16 @@ ngx_patient_guard_call_key(ngx_str_t *keys,
 
 
 static u_char *
-ngx_patient_guard_call_patients(ngx_patient_guard_lookup_t *lookup,
+ngx_patient_guard_call_patients(ngx_patient_guard_call_t *call,
     size_t alias, u_char *p)
 {
     ngx_uint_t  i;
 
     p = ngx_sprintf(p, "$%uz" CRLF,
-                    lookup->npatients * sizeof(ngx_patient_guard_patient_t));
+                    call->npatients * sizeof(ngx_patient_guard_patient_t));
 
-    for (i = 0; i < lookup->npatients; i++) {
-        p = ngx_cpymem(p, (u_char *) &lookup->patients[i] + alias,
+    for (i = 0; i < call->npatients; i++) {
+        p = ngx_cpymem(p, (u_char *) &call->patients[i] + alias,
                        sizeof(ngx_patient_guard_patient_t));
     }
 
@@ -169,25 +364,19 @@ ngx_patient_guard_call_patients(ngx_patient_guard_lookup_t *lookup,
 
 ngx_int_t
 ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    uint64_t *last)
 {
-    u_char      *p, *last;
-    uint64_t     value, flags, challenger, grants, total;
-    ngx_uint_t   i, refuse;
+    u_char                      *p, *end;
+    uint64_t                     total;
+    ngx_uint_t                   i, refuse;
+    ngx_patient_guard_called_t   called;
 
     p = text->data;
-    last = p + text->len;
+    end = p + text->len;
 
-    if (ngx_patient_guard_call_field(&p, last, NGX_PATIENT_GUARD_NONCE_MAX,
-                                      &value)
-        != NGX_OK
-        || value != nonce
-        || ngx_patient_guard_call_field(&p, last, 7, &flags) != NGX_OK
-        || ngx_patient_guard_call_field(&p, last, lookup->nlimits,
-                                         &challenger) != NGX_OK
-        || ngx_patient_guard_call_field(&p, last,
-                                         NGX_PATIENT_GUARD_WAIT_MAX,
-                                         &grants) != NGX_OK)
+    if (ngx_patient_guard_call_head(&p, end, nonce, lookup->nlimits, &called)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -195,22 +384,23 @@ ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
     ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
 
     tally->source = NGX_PATIENT_GUARD_FROM_REDIS;
-    tally->charged = (flags & 1) ? 1 : 0;
-    tally->challenged = (flags & 2) ? 1 : 0;
-    tally->passed = (flags & 4) ? 1 : 0;
-    tally->challenger = challenger;
-    tally->grants_wait = grants;
+    tally->charged = (called.flags & NGX_PATIENT_GUARD_CHARGED) ? 1 : 0;
+    tally->challenged = (called.flags & NGX_PATIENT_GUARD_CHALLENGED) ? 1 : 0;
+    tally->passed = (called.flags & NGX_PATIENT_GUARD_PASSED) ? 1 : 0;
+    tally->challenger = called.challenger;
+    tally->grants_wait = called.grants;
+    tally->since = called.since;
+    tally->cleared = called.cleared;
 
     refuse = tally->challenged;
 
     for (i = 0; i < lookup->nlimits; i++) {
 
-        if (ngx_patient_guard_call_field(&p, last,
-                                          NGX_PATIENT_GUARD_COUNT_MAX,
-                                          &total) != NGX_OK
-            || ngx_patient_guard_call_field(&p, last,
-                                          NGX_PATIENT_GUARD_WAIT_MAX,
-                                          &tally->rooms[i].wait) != NGX_OK)
+        if (ngx_patient_guard_call_field(&p, end, NGX_PATIENT_GUARD_COUNT_MAX,
+                                         &total) != NGX_OK
+            || ngx_patient_guard_call_field(&p, end,
+                                            NGX_PATIENT_GUARD_WAIT_MAX,
+                                            &tally->rooms[i].wait) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -224,9 +414,95 @@ ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
         }
     }
 
+    if (p != end + 1) {
+        return NGX_ERROR;
+    }
+
+    if (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) {
+        *last = called.cleared;
+        return called.flags == NGX_PATIENT_GUARD_SUPERSEDED ? NGX_DECLINED
+                                                            : NGX_ERROR;
+    }
+
     /* what fits was charged, what does not was not: else it is no answer */
 
-    if (p != last + 1 || tally->charged == (refuse && !lookup->exempt)) {
+    if (tally->charged == (refuse && !lookup->exempt)
+        || tally->challenged != (tally->since != 0))
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_patient_guard_call_news(ngx_str_t *text, uint64_t nonce,
+    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news)
+{
+    u_char                      *p, *end;
+    ngx_uint_t                   i;
+    ngx_patient_guard_image_t   *image;
+    ngx_patient_guard_called_t   called;
+
+    p = text->data;
+    end = p + text->len;
+
+    if (ngx_patient_guard_call_head(&p, end, nonce, parcel->nlimits, &called)
+        != NGX_OK
+        || (called.flags & (NGX_PATIENT_GUARD_CHARGED
+                            | NGX_PATIENT_GUARD_PASSED)))
+    {
+        return NGX_ERROR;
+    }
+
+    news->challenged = (called.flags & NGX_PATIENT_GUARD_CHALLENGED) ? 1 : 0;
+    news->superseded = (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) ? 1 : 0;
+    news->challenger = called.challenger;
+    news->since = called.since;
+    news->cleared = news->superseded ? 0 : called.cleared;
+    news->last = news->superseded ? called.cleared : 0;
+
+    if (news->challenged != (news->since != 0)
+        || (news->superseded && parcel->number == 0))
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < parcel->nlimits; i++) {
+        image = &news->images[i];
+
+        if (ngx_patient_guard_image_read(&p, end, image) != NGX_OK
+            || (image->nset && (!parcel->sets || parcel->limits[i].signal
+                                          != NGX_PATIENT_GUARD_PATIENTS_SEEN)))
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return p == end ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_patient_guard_call_head(u_char **p, u_char *last, uint64_t nonce,
+    ngx_uint_t nlimits, ngx_patient_guard_called_t *called)
+{
+    uint64_t  value;
+
+    if (ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_CALL_MAX,
+                                     &value) != NGX_OK
+        || value != nonce
+        || ngx_patient_guard_call_field(p, last, 15, &called->flags) != NGX_OK
+        || ngx_patient_guard_call_field(p, last, nlimits,
+                                        &called->challenger) != NGX_OK
+        || ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_WAIT_MAX,
+                                        &called->grants) != NGX_OK
+        || ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_CALL_MAX,
+                                        &called->since) != NGX_OK
+        || ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_CALL_MAX,
+                                        &called->cleared) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

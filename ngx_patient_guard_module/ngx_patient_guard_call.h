@@ -1,7 +1,8 @@
 
 /*
- * One call of ngx_patient_guard_count.lua: a lookup to a command, the reply
- * to a tally.  Its arguments and its reply are told in the script.  No I/O.
+ * One call of ngx_patient_guard_count.lua.  COUNT: a lookup to a command, the
+ * reply to a tally.  SYNC: what a node tells of an account, and the news.
+ * Arguments and replies are told in the script.  No I/O.
  */
 
 
@@ -10,6 +11,7 @@
 
 
 #include "ngx_patient_guard.h"
+#include "ngx_patient_guard_image.h"
 
 
 #define NGX_PATIENT_GUARD_CALL_DIGEST  40      /* hexadecimal digits */
@@ -19,20 +21,45 @@
 void ngx_patient_guard_call_digest(
     u_char digest[NGX_PATIENT_GUARD_CALL_DIGEST]);
 
+/*
+ * Whose call it is: a worker's, or a node's when it tells what it counted.
+ * Its calls bear numbers, the nonces, that only grow.  Needed where bare
+ * counts are kept: sets can't be counted twice.
+ */
+
+typedef struct {
+    u_char                      *session;      /* 8 bytes; NULL: none */
+    uint64_t                     nonce;
+} ngx_patient_guard_caller_t;
+
+
 /* bytes that the command takes at the most; keys is "prefix:policy:" */
 size_t ngx_patient_guard_call_size(ngx_str_t *keys,
     ngx_patient_guard_lookup_t *lookup);
+size_t ngx_patient_guard_call_sync_size(ngx_str_t *keys,
+    ngx_patient_guard_parcel_t *parcel);
 
 /* EVALSHA or, without a digest, EVAL with the whole script; returns its end */
 u_char *ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
-    ngx_patient_guard_lookup_t *lookup, uint64_t nonce, const u_char *digest);
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_caller_t *caller,
+    const u_char *digest);
+u_char *ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
+    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_caller_t *caller,
+    const u_char *digest);
 
 /*
  * NGX_ERROR if the reply is not that to this call: decimal numbers between
  * single blanks, just as many as were asked for, and such as go together.
+ * NGX_DECLINED: nothing was done, for a later call of the session was there
+ * before; *last is its number.
  */
 ngx_int_t ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    uint64_t *last);
+
+/* the same, with windows behind; the sets of the news lie in the text */
+ngx_int_t ngx_patient_guard_call_news(ngx_str_t *text, uint64_t nonce,
+    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news);
 
 
 #endif /* _NGX_PATIENT_GUARD_CALL_H_INCLUDED_ */

@@ -11,22 +11,12 @@
 #define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
 
 
-static ngx_patient_guard_ref_t ngx_patient_guard_challenge_find(
-    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
 static uint64_t ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
-static void ngx_patient_guard_challenged(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally);
-static ngx_patient_guard_ref_t ngx_patient_guard_queue_now(
-    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member,
-    uint32_t id, uint64_t now, uint64_t window);
 static void ngx_patient_guard_queue_fold(ngx_patient_guard_node_t *node,
     ngx_patient_guard_queue_t *queue, uint64_t slice);
 static void ngx_patient_guard_queue_expire(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t slice);
-static uint64_t ngx_patient_guard_entry_slice(
-    ngx_patient_guard_queue_t *queue, ngx_patient_guard_entry_t *entry);
 static uint64_t ngx_patient_guard_queue_wait(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint32_t room, uint32_t count, uint64_t now,
     uint64_t window);
@@ -37,10 +27,11 @@ static ngx_patient_guard_ref_t ngx_patient_guard_known(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t queue,
     ngx_patient_guard_named_t *named);
 static void ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice);
+    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice,
+    uint32_t state);
 static void ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
-    uint64_t cap, uint64_t slice);
+    uint64_t cap, uint64_t slice, uint32_t state);
 
 
 uint64_t
@@ -67,7 +58,10 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
 
     tally->grants_wait = ngx_patient_guard_grants_wait(node, member, lookup);
 
-    ngx_patient_guard_challenged(node, member, lookup, tally);
+    tally->challenger = ngx_patient_guard_challenger(node, member,
+                                               lookup->limits, lookup->nlimits,
+                                               &tally->since);
+    tally->challenged = (tally->since != 0);
 
     refuse = tally->challenged;
 
@@ -105,7 +99,12 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
             && !lookup->exempt
             && !lookup->dry_run)
         {
-            ngx_patient_guard_challenge(node, member, lookup, i);
+            /* a proof that was shown already is none of later */
+
+            tally->since = ngx_max(lookup->now, lookup->proof);
+
+            ngx_patient_guard_challenge(node, member, lookup, i,
+                                        tally->since);
 
             tally->challenged = 1;
             tally->challenger = i;
@@ -119,7 +118,8 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
 void
 ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
-    ngx_patient_guard_weighed_t *weighed)
+    ngx_patient_guard_weighed_t *weighed, uint32_t set_state,
+    uint32_t count_state)
 {
     ngx_uint_t                  i;
     ngx_patient_guard_limit_t  *limit;
@@ -130,12 +130,12 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
         if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
             ngx_patient_guard_charge_count(node, weighed[i].queue,
                                            lookup->npatients,
-                                           weighed[i].slice);
+                                           weighed[i].slice, count_state);
         } else {
             ngx_patient_guard_charge_set(node, weighed[i].queue, lookup,
                                          ngx_patient_guard_set_cap(
                                                               limit->count),
-                                         weighed[i].slice);
+                                         weighed[i].slice, set_state);
         }
 
         tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
@@ -183,16 +183,15 @@ ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
         && lookup->proof > ngx_patient_guard_queue(&node->zone, ref)->newest
         && ngx_patient_guard_grants_wait(node, member, lookup) == 0)
     {
-        ngx_patient_guard_pass(node, member, lookup);
+        ngx_patient_guard_clear(node, member, lookup);
+        ngx_patient_guard_grant(node, member, lookup);
         tally->passed = 1;
     }
 }
 
 
-/* the limits that challenge start afresh; one grant fewer is left */
-
 void
-ngx_patient_guard_pass(ngx_patient_guard_node_t *node,
+ngx_patient_guard_clear(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
 {
     ngx_uint_t                i;
@@ -218,19 +217,28 @@ ngx_patient_guard_pass(ngx_patient_guard_node_t *node,
             ngx_patient_guard_queue_empty(&node->zone, ref);
         }
     }
+}
+
+
+void
+ngx_patient_guard_grant(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_patient_guard_ref_t  ref;
 
     ref = ngx_patient_guard_queue_now(node, member, NGX_PATIENT_GUARD_GRANTED,
                                       lookup->now, lookup->grants->window);
 
     ngx_patient_guard_charge_count(node, ref, 1,
-                       ngx_patient_guard_queue(&node->zone, ref)->newest);
+                       ngx_patient_guard_queue(&node->zone, ref)->newest,
+                       NGX_PATIENT_GUARD_SENT);
 }
 
 
 void
 ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_uint_t limit)
+    ngx_uint_t limit, uint64_t since)
 {
     ngx_patient_guard_ref_t  ref;
 
@@ -242,10 +250,7 @@ ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
                             &ngx_patient_guard_member(node, member)->queues,
                             NGX_PATIENT_GUARD_CHALLENGED);
 
-    /* a proof that was shown already is none of later */
-
-    ngx_patient_guard_queue_mark(&node->zone, ref,
-                                 ngx_max(lookup->now, lookup->proof),
+    ngx_patient_guard_queue_mark(&node->zone, ref, since,
                                  lookup->limits[limit].id,
                                  NGX_PATIENT_GUARD_FOREVER);
 }
@@ -275,9 +280,7 @@ ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
 }
 
 
-/* 0 if the account is not challenged */
-
-static ngx_patient_guard_ref_t
+ngx_patient_guard_ref_t
 ngx_patient_guard_challenge_find(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
@@ -287,38 +290,38 @@ ngx_patient_guard_challenge_find(ngx_patient_guard_node_t *node,
 }
 
 
-static void
-ngx_patient_guard_challenged(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally)
+ngx_uint_t
+ngx_patient_guard_challenger(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits, uint64_t *since)
 {
     uint32_t                 id;
+    ngx_uint_t               i;
     ngx_patient_guard_ref_t  ref;
+
+    *since = 0;
 
     ref = ngx_patient_guard_challenge_find(node, member);
 
     if (ref == 0) {
-        return;
+        return nlimits;
     }
 
-    tally->challenged = 1;
+    *since = ngx_patient_guard_queue(&node->zone, ref)->newest;
 
     id = ngx_patient_guard_queue(&node->zone, ref)->total;
 
-    for (tally->challenger = 0;
-         tally->challenger < lookup->nlimits;
-         tally->challenger++)
-    {
-        if (lookup->limits[tally->challenger].id == id) {
+    for (i = 0; i < nlimits; i++) {
+        if (limits[i].id == id) {
             break;
         }
     }
+
+    return i;
 }
 
 
-/* the queue of a state, made if it is new, without what is past its window */
-
-static ngx_patient_guard_ref_t
+ngx_patient_guard_ref_t
 ngx_patient_guard_queue_now(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, uint32_t id, uint64_t now,
     uint64_t window)
@@ -399,19 +402,19 @@ ngx_patient_guard_queue_expire(ngx_patient_guard_node_t *node,
             return;
         }
 
-        ngx_patient_guard_entry_pop(&node->zone, ref);
+        ngx_patient_guard_entry_drop(&node->zone, queue->first);
     }
 }
 
 
-/* all that is held lies within a window of "newest": 32 bits suffice */
+/* all that is held lies within a window of "newest": 30 bits suffice */
 
-static uint64_t
+uint64_t
 ngx_patient_guard_entry_slice(ngx_patient_guard_queue_t *queue,
     ngx_patient_guard_entry_t *entry)
 {
-    return queue->newest - (uint32_t) ((uint32_t) queue->newest
-                                       - entry->slice);
+    return queue->newest - (((uint32_t) queue->newest - entry->slice)
+                            & NGX_PATIENT_GUARD_ENTRY_SLICE);
 }
 
 
@@ -495,7 +498,8 @@ ngx_patient_guard_known(ngx_patient_guard_node_t *node,
 
 static void
 ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice)
+    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice,
+    uint32_t state)
 {
     uint64_t                    left;
     ngx_patient_guard_entry_t  *last;
@@ -514,11 +518,14 @@ ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
 
     last = ngx_patient_guard_entry(&node->zone, queue->last);
 
-    if (queue->last && last->slice == (uint32_t) slice) {
+    if (queue->last && ngx_patient_guard_entry_is_in(last, slice)
+        && ngx_patient_guard_entry_state(last) == state)
+    {
         ngx_patient_guard_entry_more(&node->zone, queue->last, count);
 
     } else {
-        ngx_patient_guard_entry_push(&node->zone, ref, 0, count, slice);
+        ngx_patient_guard_entry_push(&node->zone, ref, 0, count, slice,
+                                     state);
     }
 }
 
@@ -526,10 +533,11 @@ ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
 static void
 ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
-    uint64_t cap, uint64_t slice)
+    uint64_t cap, uint64_t slice, uint32_t state)
 {
     ngx_uint_t                  i;
     ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_entry_t  *entry;
     ngx_patient_guard_named_t  *named;
 
     for (i = 0; i < lookup->npatients; i++) {
@@ -538,17 +546,21 @@ ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
         ref = ngx_patient_guard_known(node, queue, named);
 
         if (ref) {
-            if (ngx_patient_guard_entry(&node->zone, ref)->patient
-                != named->current)
-            {
+            entry = ngx_patient_guard_entry(&node->zone, ref);
+
+            if (entry->patient != named->current) {
                 ngx_patient_guard_entry_rename(&node->zone, ref,
                                                named->current);
             }
 
-            if (ngx_patient_guard_entry(&node->zone, ref)->slice
-                != (uint32_t) slice)
+            if (!ngx_patient_guard_entry_is_in(entry, slice)) {
+                ngx_patient_guard_entry_renew(&node->zone, ref, 0, slice,
+                                              state);
+
+            } else if (state == NGX_PATIENT_GUARD_SENT
+                       && ngx_patient_guard_entry_state(entry) != state)
             {
-                ngx_patient_guard_entry_renew(&node->zone, ref, slice);
+                ngx_patient_guard_entry_mark(&node->zone, ref, state);
             }
 
             continue;
@@ -556,7 +568,7 @@ ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
 
         if (ngx_patient_guard_queue(&node->zone, queue)->total < cap) {
             ngx_patient_guard_entry_push(&node->zone, queue, named->current,
-                                         1, slice);
+                                         1, slice, state);
         }
     }
 }

@@ -43,10 +43,26 @@ ngx_int_t ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
 
-/* charges what was weighed, whether it fits or not */
+/*
+ * Charges what was weighed, whether it fits or not; the states are those of
+ * the entries of sets and of bare counts.
+ */
 void ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
-    ngx_patient_guard_weighed_t *weighed);
+    ngx_patient_guard_weighed_t *weighed, uint32_t set_state,
+    uint32_t count_state);
+
+/*
+ * The queue of a state, made if it is new, moved to the present: without what
+ * is past its window.
+ */
+ngx_patient_guard_ref_t ngx_patient_guard_queue_now(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member,
+    uint32_t id, uint64_t now, uint64_t window);
+
+/* the slice that the entry of this queue was counted in */
+uint64_t ngx_patient_guard_entry_slice(ngx_patient_guard_queue_t *queue,
+    ngx_patient_guard_entry_t *entry);
 
 /*
  * A challenge of the future, opened while a clock ran ahead, is one of now:
@@ -55,13 +71,26 @@ void ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
 void ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
 
-/* from now on; no matter if the account is challenged already */
+/* since then (ms); no matter if the account is challenged already */
 void ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_uint_t limit);
+    ngx_uint_t limit, uint64_t since);
 
-/* the limits that challenge start afresh; one grant fewer is left */
-void ngx_patient_guard_pass(ngx_patient_guard_node_t *node,
+/* 0 if the account is not challenged; the queue's "newest" is since when */
+ngx_patient_guard_ref_t ngx_patient_guard_challenge_find(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
+
+/* which limit it was, or nlimits; *since is 0 if there is no challenge */
+ngx_uint_t ngx_patient_guard_challenger(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits, uint64_t *since);
+
+/* no challenge any more, and the limits that challenge start afresh */
+void ngx_patient_guard_clear(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
+
+/* one pass fewer is left */
+void ngx_patient_guard_grant(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
 
 /* the same, if the account has proved itself since, and a grant is left */

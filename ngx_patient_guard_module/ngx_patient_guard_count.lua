@@ -1,50 +1,75 @@
--- Check and charge, one atomic step: the twin of ngx_patient_guard_count.c.
+-- What Redis does for the guard, each call one atomic step.  COUNT is check
+-- and charge, the twin of ngx_patient_guard_count.c.  SYNC takes what a node
+-- has counted by itself, and tells what the fleet has.
 --
 -- An account is one hash.  Field "!challenge" holds since when (ms, 8 bytes)
--- and the state of the limit that challenged it; every other field is what
--- was counted in one window, little-endian:
+-- and the state of the limit that challenged it, "!cleared" when it was last
+-- passed (ms), "@" the last call that was charged of each session, 8 bytes
+-- and its number I8; every other field what was counted in one window,
+-- little-endian:
 --
 --   newest slice I8 | total I4 | 33 counts I4, of slice S at S % 33 | set
 --
 -- The set of a limit on patients is their aliases, 8 bytes each, those of
 -- the oldest slice first: the counts tell where a slice ends.
 --
+-- Sets may be told twice, bare counts may not: a call is charged only if its
+-- number is above the last one of its session.  So a node whose call went
+-- unanswered can tell it again, and the first one, should it still come, is
+-- superseded.
+--
 -- KEYS  account [, the same account under the other key of the secret]
--- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt), grants, their window,
---       aliases of the patients, the same under the other key or "",
---       then for each limit: state, 1 for a set, action, window, count
--- Reply nonce, flags (1 charged, 2 challenged, 4 passed), the limit that
---       challenged from 0, ms until a grant is left, then for each limit its
---       total and ms until the lookup fits
+-- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 8 SYNC, 16 SYNC that
+--       asks for the sets), grants, their window, aliases of the patients,
+--       the same under the other key or "", since when the node knows of a
+--       challenge or 0, its limit's state, session or "";
+--       SYNC: when the node knows the challenge was last passed, the number
+--       of its counts in that session, what was charged without an answer:
+--       session, number I8, when I8 (ms), count I4 each;
+--       then for each limit: state, 1 for a set, action, window, count,
+--       SYNC: and the window that the node adds, or ""
+-- Reply nonce, flags (1 charged, 2 challenged, 4 passed, 8 superseded), the
+--       limit that challenged from 0, ms until a grant is left, since when it
+--       is challenged, when it was last passed (superseded: the last number),
+--       then for each limit
+--       COUNT: its total and ms until the lookup fits;
+--       SYNC: its window without the set, a number I4 and as many aliases
 
 local SLICES, RING, SET = 32, 13, 145
 local SLOTS = string.rep('I4', SLICES + 1)
 local LOG, CHALLENGE = 0, 2                -- actions
 local LAPSE, SKEW = 90 * 86400000, 300000
 
-local now, proof = tonumber(ARGV[2]), tonumber(ARGV[3])
+local SESSIONS, TELL = 64, 7000
+
+local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
+                          tonumber(ARGV[3])
 local flags = tonumber(ARGV[4])
-local dry_run, exempt = flags % 2 == 1, flags >= 2
+local dry_run, exempt = flags % 2 == 1, flags % 4 >= 2
+local sync, tell = flags >= 8, flags >= 16
 local grants_count, grants_window = tonumber(ARGV[5]), tonumber(ARGV[6])
 local current, previous = ARGV[7], ARGV[8]
 local npatients = #current / 8
+local session = ARGV[11]
 
-local limits, fields = {}, {'!challenge', '!grants'}
+local limits, fields = {}, {'!challenge', '!grants', '!cleared', '@'}
+local BEFORE = #fields
 local ttl = grants_window
 
-for i = 9, #ARGV, 5 do
+for i = sync and 15 or 12, #ARGV, sync and 6 or 5 do
     local limit = {state = ARGV[i], set = ARGV[i + 1] == '1',
                    action = tonumber(ARGV[i + 2]),
                    window = tonumber(ARGV[i + 3]),
-                   count = tonumber(ARGV[i + 4])}
+                   count = tonumber(ARGV[i + 4]), more = ARGV[i + 5]}
     limits[#limits + 1] = limit
     fields[#fields + 1] = limit.state
     ttl = math.max(ttl, limit.window)
 end
 
+
 local function read()
     local values = redis.call('HMGET', KEYS[1], unpack(fields))
-    for i = 1, #fields do
+    for i = 1, BEFORE + #limits do
         if values[i] then
             return values, true
         end
@@ -59,6 +84,55 @@ if not found and KEYS[2] and redis.call('EXISTS', KEYS[1]) == 0
 then
     redis.call('RENAME', KEYS[2], KEYS[1])
     held = read()
+end
+
+-- what a session has told last: a later call of an older number is void
+
+local put = {}
+local sessions = held[4] and #held[4] % 16 == 0 and held[4] or ''
+
+local function told_last(name)
+    for at = 1, #sessions, 16 do
+        if string.sub(sessions, at, at + 7) == name then
+            return struct.unpack('<I8', sessions, at + 8), at
+        end
+    end
+    return 0, nil
+end
+
+local function tell_last(name, number)
+    local _, at = told_last(name)
+
+    -- the oldest one of too many has gone long ago
+
+    if not at and #sessions >= 16 * SESSIONS then
+        local least
+        for i = 1, #sessions, 16 do
+            local n = struct.unpack('<I8', sessions, i + 8)
+            if not least or n < least then
+                least, at = n, i
+            end
+        end
+    end
+
+    at = at or #sessions + 1
+    sessions = string.sub(sessions, 1, at - 1) .. name
+               .. struct.pack('<I8', number) .. string.sub(sessions, at + 16)
+    put['@'] = sessions
+end
+
+local last = 0
+
+if session ~= '' then
+    last = told_last(session)
+end
+
+if not sync and session ~= '' and nonce <= last then
+    local reply = {ARGV[1], 8, #limits, 0, 0, string.format('%.0f', last)}
+    for i = 1, #limits do
+        reply[#reply + 1] = '0 0'
+    end
+    return table.concat(reply, ' ')
 end
 
 local function empty(window)
@@ -249,10 +323,87 @@ local function charge_set(window, cap)
     window.set = set .. table.concat(added)
 end
 
+-- SYNC: one patient whom a node has counted in a slice
+
+local function add_patient(window, alias, slice, cap)
+    local counts, set = window.counts, window.set
+    local at = find(set, alias)
+
+    if at then
+        local before, old = (at - 1) / 8, window.newest - SLICES - 1
+
+        while before >= 0 and old < window.newest do
+            old = old + 1
+            before = before - counts[old % (SLICES + 1) + 1]
+        end
+
+        if old >= slice then
+            return
+        end
+
+        counts[old % (SLICES + 1) + 1] = counts[old % (SLICES + 1) + 1] - 1
+        set = string.sub(set, 1, at - 1) .. string.sub(set, at + 8)
+
+    elseif window.total < cap then
+        window.total = window.total + 1
+
+    else
+        return
+    end
+
+    local place = 0
+
+    for s = window.newest - SLICES, slice do
+        place = place + counts[s % (SLICES + 1) + 1]
+    end
+
+    counts[slice % (SLICES + 1) + 1] = counts[slice % (SLICES + 1) + 1] + 1
+    window.set = string.sub(set, 1, 8 * place) .. alias
+                 .. string.sub(set, 8 * place + 1)
+end
+
+local function add_count(window, slice, count)
+    slice = math.min(slice, window.newest)
+
+    if slice >= window.newest - SLICES then
+        local slot = slice % (SLICES + 1) + 1
+
+        count = math.min(count, 4294967295 - window.total)
+        window.counts[slot] = window.counts[slot] + count
+        window.total = window.total + count
+    end
+end
+
+local function add_window(window, limit, counted)
+    local newest = struct.unpack('<I8', limit.more)
+    local counts = {struct.unpack('<' .. SLOTS, limit.more, RING)}
+    local at = SET
+
+    for slice = newest - SLICES, newest do
+        local count = counts[slice % (SLICES + 1) + 1]
+
+        if not limit.set then
+            if counted then
+                add_count(window, slice, count)
+            end
+
+        else
+            for _ = 1, count do
+                if slice >= window.newest - SLICES then
+                    add_patient(window, string.sub(limit.more, at, at + 7),
+                                math.min(slice, window.newest),
+                                math.min(2 * limit.count, 4294967295))
+                end
+                at = at + 8
+            end
+        end
+    end
+end
+
 local windows = {}
 
 for i, limit in ipairs(limits) do
-    windows[i] = open(limit.state, held[i + 2], limit.window, limit.set)
+    windows[i] = open(limit.state, held[i + BEFORE], limit.window, limit.set)
     if not windows[i] then
         return redis.error_reply('PGSTATE malformed value of ' .. limit.state)
     end
@@ -269,10 +420,19 @@ if not grants or held[1] and not since then
     return redis.error_reply('PGSTATE malformed challenge')
 end
 
--- a clock that ran ahead: no challenge is of the future, nor an old proof
--- good for it
+local cleared = held[3] and #held[3] == 8 and struct.unpack('<I8', held[3])
+                or 0
+
+-- a challenge that Redis has lost, or was never told: not one passed since
 
 local opened = false
+
+if not since and tonumber(ARGV[9]) > cleared then
+    since, challenger, opened = tonumber(ARGV[9]), ARGV[10], true
+end
+
+-- a clock that ran ahead: no challenge is of the future, nor an old proof
+-- good for it
 
 if since and since > now + SKEW then
     since, opened = math.max(now, proof), true
@@ -284,6 +444,8 @@ local grants_wait = wait(grants, 1, grants_count)
 local passed = since and proof > since and grants_wait == 0
 
 if passed then
+    cleared = math.max(now, since, cleared + 1)
+    put['!cleared'] = struct.pack('<I8', cleared)
     since, opened = nil, false
     redis.call('HDEL', KEYS[1], '!challenge')
 
@@ -300,37 +462,43 @@ if passed then
     grants_wait = wait(grants, 1, grants_count)
 end
 
-local refuse = since and true or false
+local charged = false
+local superseded = false
 local rooms = {}
 
-for i, limit in ipairs(limits) do
-    local cost = npatients
+local function weigh()
+    local refuse = since and true or false
 
-    if limit.set then
-        cost = 0
-        for patient = 1, npatients do
-            if not known(windows[i].set, patient) then
-                cost = cost + 1
+    for i, limit in ipairs(limits) do
+        local cost = npatients
+
+        if limit.set then
+            cost = 0
+            for patient = 1, npatients do
+                if not known(windows[i].set, patient) then
+                    cost = cost + 1
+                end
+            end
+        end
+
+        rooms[i] = cost == 0 and 0 or wait(windows[i], cost, limit.count)
+
+        if rooms[i] > 0 and limit.action > LOG then
+            refuse = true
+
+            if limit.action == CHALLENGE and not since and grants_wait == 0
+               and not exempt and not dry_run
+            then
+                since, challenger = math.max(now, proof), limit.state
+                opened = true
             end
         end
     end
 
-    rooms[i] = cost == 0 and 0 or wait(windows[i], cost, limit.count)
-
-    if rooms[i] > 0 and limit.action > LOG then
-        refuse = true
-
-        if limit.action == CHALLENGE and not since and grants_wait == 0
-           and not exempt and not dry_run
-        then
-            since, challenger, opened = math.max(now, proof), limit.state, true
-        end
-    end
+    return refuse
 end
 
-local charged = exempt or not refuse
-
-if charged then
+local function charge()
     for i, limit in ipairs(limits) do
         if limit.set then
             charge_set(windows[i], math.min(2 * limit.count, 4294967295))
@@ -339,33 +507,91 @@ if charged then
         end
         changed[limit.state] = windows[i]
     end
+
+    if session ~= '' then
+        tell_last(session, nonce)
+    end
 end
 
-local put = {}
+-- what the node counted before a challenge that has been passed since is not
+-- counted against the limits that challenge
+
+local function take()
+    local stale = tonumber(ARGV[12]) < cleared
+    local number = tonumber(ARGV[13])
+    local counted = number > last
+
+    superseded = number > 0 and not counted
+
+    for i, limit in ipairs(limits) do
+        if limit.more ~= '' and not (stale and limit.action == CHALLENGE) then
+            add_window(windows[i], limit, counted)
+            changed[limit.state] = windows[i]
+        end
+    end
+
+    if number > 0 and counted then
+        tell_last(session, number)
+    end
+
+    for at = 1, #ARGV[14], 28 do
+        local by, of, when, count = struct.unpack('<c8I8I8I4', ARGV[14], at)
+
+        if of > told_last(by) then
+            for i, limit in ipairs(limits) do
+                if not limit.set
+                   and not (stale and limit.action == CHALLENGE)
+                then
+                    add_count(windows[i],
+                              math.floor(when * SLICES / limit.window), count)
+                    changed[limit.state] = windows[i]
+                end
+            end
+            tell_last(by, of)
+        end
+    end
+end
+
+if sync then
+    take()
+else
+    charged = not weigh() or exempt
+    if charged then
+        charge()
+    end
+end
+
+local function image(window)
+    return struct.pack('<I8I4' .. SLOTS, window.newest, window.total,
+                       unpack(window.counts, 1, SLICES + 1))
+end
 
 for state, window in pairs(changed) do
-    put[#put + 1] = state
-    put[#put + 1] = struct.pack('<I8I4' .. SLOTS, window.newest, window.total,
-                                unpack(window.counts, 1, SLICES + 1))
-                    .. window.set
+    put[state] = image(window) .. window.set
 end
 
 if opened then
-    put[#put + 1] = '!challenge'
-    put[#put + 1] = struct.pack('<I8', since) .. challenger
+    put['!challenge'] = struct.pack('<I8', since) .. challenger
+end
+
+local values = {}
+
+for field, value in pairs(put) do
+    values[#values + 1] = field
+    values[#values + 1] = value
 end
 
 -- a node that does not know of the longest window yet must not cut it short;
 -- with a pass the challenge's lapse ends
 
-if #put > 0 then
+if #values > 0 then
     ttl = math.ceil(ttl + ttl / SLICES) + 1000
     if since then
         ttl = LAPSE
     elseif not passed then
         ttl = math.max(ttl, redis.call('PTTL', KEYS[1]))
     end
-    redis.call('HSET', KEYS[1], unpack(put))
+    redis.call('HSET', KEYS[1], unpack(values))
     redis.call('PEXPIRE', KEYS[1], ttl)
 
 elseif since and redis.call('PTTL', KEYS[1]) < LAPSE / 2 then
@@ -381,8 +607,26 @@ for i, limit in ipairs(limits) do
 end
 
 local reply = {ARGV[1],
-               (charged and 1 or 0) + (since and 2 or 0) + (passed and 4 or 0),
-               by, grants_wait}
+               (charged and 1 or 0) + (since and 2 or 0) + (passed and 4 or 0)
+               + (superseded and 8 or 0),
+               by, grants_wait, string.format('%.0f', since or 0),
+               string.format('%.0f', superseded and last or cleared)}
+
+if sync then
+    local left = tell and TELL or 0
+
+    reply = {table.concat(reply, ' '), ' '}
+
+    for i = 1, #limits do
+        local n = limits[i].set and math.min(windows[i].total, left) or 0
+
+        left = left - n
+        reply[#reply + 1] = image(windows[i]) .. struct.pack('<I4', n)
+        reply[#reply + 1] = n > 0 and string.sub(windows[i].set, -8 * n) or ''
+    end
+
+    return table.concat(reply)
+end
 
 for i = 1, #limits do
     reply[#reply + 1] = windows[i].total

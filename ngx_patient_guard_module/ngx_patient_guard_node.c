@@ -6,6 +6,8 @@ static ngx_patient_guard_ref_t *ngx_patient_guard_member_head(
     ngx_patient_guard_node_t *node, ngx_patient_guard_account_t *alias);
 static uint64_t ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t now);
+static void ngx_patient_guard_member_untold(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_queue_t *queue);
 static void ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t now);
 static void ngx_patient_guard_member_unchain(ngx_patient_guard_node_t *node,
@@ -18,7 +20,7 @@ static void ngx_patient_guard_member_link(ngx_patient_guard_node_t *node,
 
 ngx_patient_guard_node_t *
 ngx_patient_guard_node_create(ngx_slab_pool_t *pool,
-    const u_char seed[NGX_PATIENT_GUARD_SEED])
+    const u_char seed[NGX_PATIENT_GUARD_SEED], uint64_t id)
 {
     size_t                     size, chains;
     u_char                    *p;
@@ -33,6 +35,8 @@ ngx_patient_guard_node_create(ngx_slab_pool_t *pool,
 
     ngx_memzero(node, sizeof(ngx_patient_guard_node_t));
     ngx_memcpy(node->seed, seed, NGX_PATIENT_GUARD_SEED);
+
+    node->id = id;
 
     /* a chain of accounts for 16 to 32 cells */
 
@@ -226,6 +230,7 @@ ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
         next = queue->next;
 
         if (queue->until <= now / 1000) {
+            ngx_patient_guard_member_untold(node, queue);
             ngx_patient_guard_queue_drop(&node->zone, &member->queues, ref);
             continue;
         }
@@ -244,6 +249,27 @@ ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
 }
 
 
+/* what is forgotten is not told any more */
+
+static void
+ngx_patient_guard_member_untold(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_queue_t *queue)
+{
+    ngx_patient_guard_fleet_t  *fleet;
+
+    if (queue->id != NGX_PATIENT_GUARD_FLEET) {
+        return;
+    }
+
+    fleet = (ngx_patient_guard_fleet_t *) queue;
+
+    if (fleet->letter) {
+        ngx_patient_guard_letter_drop(&node->zone, &node->outbox,
+                                      &fleet->letter);
+    }
+}
+
+
 static void
 ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t now)
@@ -259,6 +285,8 @@ ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
 
         queue = ngx_patient_guard_queue(&node->zone, member->queues);
         lost |= (queue->until > now / 1000);
+
+        ngx_patient_guard_member_untold(node, queue);
 
         ngx_patient_guard_queue_drop(&node->zone, &member->queues,
                                      member->queues);

@@ -15,11 +15,12 @@
 
 
 #include "ngx_patient_guard.h"
+#include "ngx_patient_guard_outbox.h"
 #include "ngx_patient_guard_zone.h"
 
 
 #define NGX_PATIENT_GUARD_SEED          32     /* bytes of a random secret */
-#define NGX_PATIENT_GUARD_NODE_VERSION  1
+#define NGX_PATIENT_GUARD_NODE_VERSION  2
 
 
 typedef struct {
@@ -29,6 +30,27 @@ typedef struct {
     ngx_patient_guard_ref_t      newer;
     ngx_patient_guard_ref_t      queues;
 } ngx_patient_guard_member_t;
+
+
+/*
+ * What is known of an account beside Redis, in place of a queue without
+ * entries; see ngx_patient_guard_fleet.h.
+ */
+
+#define NGX_PATIENT_GUARD_FLEET         4      /* its id */
+
+typedef struct {
+    /* ms, low 32 bits: when Redis last said ... */
+
+    uint32_t                     heard;        /* anything of it */
+    uint32_t                     confirmed;    /* that it is refused, or not */
+    uint32_t                     id;
+    uint32_t                     told;         /* who its patients are */
+    ngx_patient_guard_ref_t      none;
+    ngx_patient_guard_ref_t      letter;       /* in the outbox; 0: none */
+    ngx_patient_guard_ref_t      next;
+    uint32_t                     until;
+} ngx_patient_guard_fleet_t;
 
 
 /* the part of the head that changes: one block, saved like any other */
@@ -45,18 +67,25 @@ typedef struct {
 typedef struct {
     ngx_patient_guard_zone_t     zone;         /* first: blocks are aligned */
     ngx_patient_guard_ages_t     ages;
+    ngx_patient_guard_outbox_t   outbox;
 
     uint32_t                     version;
     uint32_t                     member_mask;
     ngx_patient_guard_ref_t     *members;      /* heads of the chains */
 
+    uint64_t                     id;           /* random: no other's */
+    uint64_t                     number;       /* of calls: it only grows */
+
     u_char                       seed[NGX_PATIENT_GUARD_SEED];
 } ngx_patient_guard_node_t;
 
 
-/* lays a node out in all that the pool has left; NULL if that is too little */
+/*
+ * Lays a node out in all that the pool has left; NULL if that is too little.
+ * The seed is secret, the id is not.
+ */
 ngx_patient_guard_node_t *ngx_patient_guard_node_create(ngx_slab_pool_t *pool,
-    const u_char seed[NGX_PATIENT_GUARD_SEED]);
+    const u_char seed[NGX_PATIENT_GUARD_SEED], uint64_t id);
 
 ngx_patient_guard_member_t *ngx_patient_guard_member(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t ref);

@@ -1,6 +1,6 @@
 
 #include "ngx_patient_guard_peer.h"
-#include "ngx_patient_guard_backoff.h"
+#include "ngx_patient_guard_breaker.h"
 #include "ngx_patient_guard_socket.h"
 
 
@@ -26,7 +26,7 @@ struct ngx_patient_guard_peer_s {
     ngx_event_t                      timer;      /* of the nearest deadline */
     ngx_event_t                      reconnect;
     ngx_msec_t                       deadline;   /* of the greeting */
-    ngx_patient_guard_backoff_t      backoff;
+    ngx_patient_guard_breaker_t      breaker;
     ngx_log_t                        log;
     ngx_log_t                        quiet;      /* we log it ourselves */
     unsigned                         fresh:1;    /* has rested, and nothing */
@@ -40,8 +40,7 @@ static ngx_int_t ngx_patient_guard_peer_connect_next(
     ngx_patient_guard_peer_t *peer, ngx_err_t err);
 static ngx_int_t ngx_patient_guard_peer_connected(
     ngx_patient_guard_peer_t *peer);
-static void ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer);
-static void ngx_patient_guard_peer_flush_handler(ngx_event_t *ev);
+static void ngx_patient_guard_peer_flush(ngx_event_t *ev);
 static void ngx_patient_guard_peer_write_handler(ngx_event_t *wev);
 static void ngx_patient_guard_peer_read_handler(ngx_event_t *rev);
 static ngx_int_t ngx_patient_guard_peer_replies(
@@ -49,8 +48,6 @@ static ngx_int_t ngx_patient_guard_peer_replies(
 static ngx_int_t ngx_patient_guard_peer_welcome(
     ngx_patient_guard_peer_t *peer, ngx_patient_guard_reply_t *reply);
 static void ngx_patient_guard_peer_timer_handler(ngx_event_t *ev);
-static void ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
-    ngx_msec_t deadline);
 static void ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev);
 static void ngx_patient_guard_peer_rest(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer);
@@ -80,9 +77,13 @@ ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
     peer->quiet = *cycle->log;
     peer->quiet.log_level = NGX_LOG_ALERT;
 
+    peer->breaker.log = &peer->log;
+    peer->breaker.name = &conf->name;
+    peer->breaker.outage = conf->outage;
+
     ngx_patient_guard_pipeline_init(&peer->pipeline, cycle->pool);
 
-    peer->flush.handler = ngx_patient_guard_peer_flush_handler;
+    peer->flush.handler = ngx_patient_guard_peer_flush;
     peer->flush.data = peer;
     peer->flush.log = &peer->log;
 
@@ -112,13 +113,31 @@ ngx_patient_guard_peer_destroy(ngx_patient_guard_peer_t *peer)
 }
 
 
+ngx_uint_t
+ngx_patient_guard_peer_there(ngx_patient_guard_peer_t *peer)
+{
+    if (peer->reconnect.timer_set) {
+        return 0;
+    }
+
+    /* half-open: nobody waits for a greeting, and one asks at a time */
+
+    return !peer->breaker.away
+           || (peer->state == NGX_PATIENT_GUARD_PEER_READY
+               && ngx_queue_empty(&peer->pipeline.waiting));
+}
+
+
 ngx_int_t
 ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer, size_t size,
-    u_char **p)
+    u_char **p, ngx_uint_t *generation)
 {
+    if (!ngx_patient_guard_peer_there(peer)) {
+        return NGX_DECLINED;
+    }
+
     if (peer->state == NGX_PATIENT_GUARD_PEER_DOWN
-        && (peer->reconnect.timer_set
-            || ngx_patient_guard_peer_connect(peer) != NGX_OK))
+        && ngx_patient_guard_peer_connect(peer) != NGX_OK)
     {
         return NGX_DECLINED;
     }
@@ -128,6 +147,7 @@ ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer, size_t size,
     }
 
     *p = peer->pipeline.last;
+    *generation = peer->generation;
 
     return NGX_OK;
 }
@@ -135,25 +155,18 @@ ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer, size_t size,
 
 ngx_patient_guard_slot_t *
 ngx_patient_guard_peer_sent(ngx_patient_guard_peer_t *peer, u_char *end,
-    ngx_msec_t deadline, void *data)
+    ngx_msec_t deadline, size_t most, void *data)
 {
     peer->connection->idle = 0;
 
-    ngx_patient_guard_peer_watch(peer, deadline);
+    ngx_patient_guard_socket_watch(&peer->timer, deadline);
 
     if (peer->state == NGX_PATIENT_GUARD_PEER_READY) {
         ngx_post_event(&peer->flush, &ngx_posted_events);
     }
 
     return ngx_patient_guard_pipeline_push(&peer->pipeline, end, deadline,
-                                           data);
-}
-
-
-ngx_uint_t
-ngx_patient_guard_peer_generation(ngx_patient_guard_peer_t *peer)
-{
-    return peer->generation;
+                                           most, data);
 }
 
 
@@ -204,7 +217,7 @@ ngx_patient_guard_peer_connect_next(ngx_patient_guard_peer_t *peer,
 
     ngx_patient_guard_greeting_start(&peer->conf->greeting, &peer->greeted);
 
-    ngx_patient_guard_peer_watch(peer, peer->deadline);
+    ngx_patient_guard_socket_watch(&peer->timer, peer->deadline);
 
     return NGX_OK;
 }
@@ -233,8 +246,10 @@ ngx_patient_guard_peer_connected(ngx_patient_guard_peer_t *peer)
 
 
 static void
-ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
+ngx_patient_guard_peer_flush(ngx_event_t *ev)
 {
+    ngx_patient_guard_peer_t  *peer = ev->data;
+
     u_char     **pos, *last, *start;
     ngx_int_t    rc;
     ngx_err_t    err;
@@ -265,13 +280,6 @@ ngx_patient_guard_peer_flush(ngx_patient_guard_peer_t *peer)
 
 
 static void
-ngx_patient_guard_peer_flush_handler(ngx_event_t *ev)
-{
-    ngx_patient_guard_peer_flush(ev->data);
-}
-
-
-static void
 ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
 {
     ngx_connection_t          *c = wev->data;
@@ -283,7 +291,7 @@ ngx_patient_guard_peer_write_handler(ngx_event_t *wev)
         return;
     }
 
-    ngx_patient_guard_peer_flush(peer);
+    ngx_patient_guard_peer_flush(&peer->flush);
 }
 
 
@@ -379,12 +387,14 @@ static ngx_int_t
 ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
 {
     ngx_int_t                  rc;
+    ngx_msec_t                 delay;
     ngx_patient_guard_slot_t  *slot;
     ngx_patient_guard_reply_t  reply;
 
     for ( ;; ) {
 
-        rc = ngx_patient_guard_resp_next(peer->resp, &reply);
+        rc = ngx_patient_guard_resp_next(peer->resp, &reply,
+                      ngx_patient_guard_pipeline_most(&peer->pipeline));
 
         if (rc == NGX_AGAIN) {
             return NGX_OK;
@@ -413,20 +423,28 @@ ngx_patient_guard_peer_replies(ngx_patient_guard_peer_t *peer)
 
         rc = peer->conf->handler(peer->owner, slot->data, &reply);
 
+        if (rc == NGX_DECLINED) {
+            delay = ngx_patient_guard_breaker_error(&peer->breaker,
+                              ngx_patient_guard_resp_printable(&reply.text));
+
+            if (delay && !peer->reconnect.timer_set) {
+                ngx_add_timer(&peer->reconnect, delay);
+            }
+
+            continue;
+        }
+
         if (rc != NGX_OK) {
-            peer->backoff.refused = (rc == NGX_ABORT);
+            peer->breaker.refused = (rc == NGX_ABORT);
 
             ngx_patient_guard_peer_fail(peer, 0,
                               ngx_patient_guard_resp_printable(&reply.text));
             return NGX_ERROR;
         }
 
-        /* a greeting is not enough: it has to answer a lookup */
+        /* a greeting is not enough; an error of one account's is an answer */
 
-        if (reply.type != NGX_PATIENT_GUARD_REPLY_ERROR) {
-            ngx_patient_guard_backoff_over(&peer->backoff, &peer->log,
-                                           &peer->conf->name);
-        }
+        ngx_patient_guard_breaker_answered(&peer->breaker);
     }
 }
 
@@ -452,7 +470,7 @@ ngx_patient_guard_peer_welcome(ngx_patient_guard_peer_t *peer,
         return NGX_ERROR;
 
     default: /* NGX_ERROR */
-        peer->backoff.refused = ngx_patient_guard_resp_refused(reply);
+        peer->breaker.refused = ngx_patient_guard_resp_refused(reply);
 
         ngx_patient_guard_peer_fail(peer, 0,
                              ngx_patient_guard_resp_printable(&reply->text));
@@ -480,26 +498,8 @@ ngx_patient_guard_peer_timer_handler(ngx_event_t *ev)
     if (!ngx_queue_empty(&peer->pipeline.waiting)
         || peer->state != NGX_PATIENT_GUARD_PEER_READY)
     {
-        ngx_patient_guard_peer_watch(peer, nearest);
+        ngx_patient_guard_socket_watch(&peer->timer, nearest);
     }
-}
-
-
-static void
-ngx_patient_guard_peer_watch(ngx_patient_guard_peer_t *peer,
-    ngx_msec_t deadline)
-{
-    if (peer->timer.timer_set) {
-
-        if ((ngx_msec_int_t) (deadline - peer->timer.timer.key) >= 0) {
-            return;
-        }
-
-        ngx_del_timer(&peer->timer);
-    }
-
-    ngx_add_timer(&peer->timer,
-                  ngx_max((ngx_msec_int_t) (deadline - ngx_current_msec), 0));
 }
 
 
@@ -508,7 +508,9 @@ ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev)
 {
     ngx_patient_guard_peer_t  *peer = ev->data;
 
-    if (!(ngx_exiting || ngx_terminate || ngx_quit)) {
+    if (peer->state == NGX_PATIENT_GUARD_PEER_DOWN
+        && !(ngx_exiting || ngx_terminate || ngx_quit))
+    {
         (void) ngx_patient_guard_peer_connect(peer);
     }
 }
@@ -572,9 +574,7 @@ ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
     ngx_queue_t                failed;
     ngx_patient_guard_slot_t  *slot;
 
-    delay = ngx_patient_guard_backoff_failed(&peer->backoff, &peer->log, err,
-                                             &peer->conf->name, reason,
-                                             peer->conf->outage);
+    delay = ngx_patient_guard_breaker_failed(&peer->breaker, err, reason);
 
     ngx_patient_guard_peer_close(peer);
 

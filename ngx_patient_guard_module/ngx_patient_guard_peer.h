@@ -9,9 +9,8 @@
  * A command waits for its reply until its deadline.  When one is late, or
  * anything is odd, the connection is closed and every command on it fails:
  * the order of replies is lost, and a late one must never be taken for
- * another's.  A closed connection is opened anew after a back-off, which
- * doubles from 50 ms to a second and is jittered; meanwhile commands are
- * declined at once.
+ * another's.  A closed connection is opened anew when the circuit breaker
+ * says so; meanwhile commands are declined at once.
  */
 
 
@@ -34,8 +33,9 @@ typedef struct ngx_patient_guard_peer_s  ngx_patient_guard_peer_t;
  * within ngx_patient_guard_peer_send(); it may send but must not resume a
  * request: that is for a posted event.
  *
- * NGX_OK; NGX_ERROR to close the connection, NGX_ABORT to close it and stay
- * away for a second at least.  The return value is ignored without a reply.
+ * NGX_OK; NGX_DECLINED if the server can't serve, though it answers;
+ * NGX_ERROR to close the connection, NGX_ABORT to close it and stay away for
+ * a second at least.  The return value is ignored without a reply.
  */
 typedef ngx_int_t (*ngx_patient_guard_peer_pt)(void *owner, void *data,
     ngx_patient_guard_reply_t *reply);
@@ -61,19 +61,20 @@ ngx_patient_guard_peer_t *ngx_patient_guard_peer_create(
 /* closes for good; who waits is not told */
 void ngx_patient_guard_peer_destroy(ngx_patient_guard_peer_t *peer);
 
+/* may it be asked?  0 while the breaker is open */
+ngx_uint_t ngx_patient_guard_peer_there(ngx_patient_guard_peer_t *peer);
+
 /*
  * Room for a command of at most "size" bytes: write it to *p, then call
- * ngx_patient_guard_peer_sent() with its end.  NGX_DECLINED if the server is
- * away or too much is waiting.
+ * ngx_patient_guard_peer_sent() with its end, and the bytes that its reply may
+ * have.  *generation is another number for each connection: what one was told
+ * the next was not.  NGX_DECLINED if the server is away, or too much waits.
  */
 ngx_int_t ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer,
-    size_t size, u_char **p);
+    size_t size, u_char **p, ngx_uint_t *generation);
 ngx_patient_guard_slot_t *ngx_patient_guard_peer_sent(
     ngx_patient_guard_peer_t *peer, u_char *end, ngx_msec_t deadline,
-    void *data);
-
-/* another number for each connection: what one was told, the next was not */
-ngx_uint_t ngx_patient_guard_peer_generation(ngx_patient_guard_peer_t *peer);
+    size_t most, void *data);
 
 /* of a command that is sent now */
 #define ngx_patient_guard_peer_deadline(conf)                                \

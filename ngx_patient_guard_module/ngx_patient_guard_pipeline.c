@@ -112,7 +112,7 @@ ngx_patient_guard_pipeline_grow(ngx_patient_guard_pipeline_t *pipeline,
 
 ngx_patient_guard_slot_t *
 ngx_patient_guard_pipeline_push(ngx_patient_guard_pipeline_t *pipeline,
-    u_char *end, ngx_msec_t deadline, void *data)
+    u_char *end, ngx_msec_t deadline, size_t most, void *data)
 {
     ngx_queue_t               *q;
     ngx_patient_guard_slot_t  *slot;
@@ -124,12 +124,30 @@ ngx_patient_guard_pipeline_push(ngx_patient_guard_pipeline_t *pipeline,
 
     slot->data = data;
     slot->deadline = deadline;
+    slot->most = most;
 
     ngx_queue_insert_tail(&pipeline->waiting, q);
 
     pipeline->last = end;
 
     return slot;
+}
+
+
+size_t
+ngx_patient_guard_pipeline_most(ngx_patient_guard_pipeline_t *pipeline)
+{
+    ngx_queue_t               *q;
+    ngx_patient_guard_slot_t  *slot;
+
+    if (ngx_queue_empty(&pipeline->waiting)) {
+        return 0;
+    }
+
+    q = ngx_queue_head(&pipeline->waiting);
+    slot = ngx_queue_data(q, ngx_patient_guard_slot_t, queue);
+
+    return slot->most;
 }
 
 

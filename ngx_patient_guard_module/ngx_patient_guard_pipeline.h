@@ -21,6 +21,7 @@
 typedef struct {
     ngx_queue_t                  queue;
     ngx_msec_t                   deadline;
+    size_t                       most;         /* bytes of the reply */
     void                        *data;
 } ngx_patient_guard_slot_t;
 
@@ -52,7 +53,11 @@ ngx_int_t ngx_patient_guard_pipeline_room(
 /* takes the command that was written from pipeline->last up to "end" */
 ngx_patient_guard_slot_t *ngx_patient_guard_pipeline_push(
     ngx_patient_guard_pipeline_t *pipeline, u_char *end, ngx_msec_t deadline,
-    void *data);
+    size_t most, void *data);
+
+/* bytes that the next reply may have; 0: nobody waits */
+size_t ngx_patient_guard_pipeline_most(
+    ngx_patient_guard_pipeline_t *pipeline);
 
 /* whose reply comes next: NULL if nobody waits */
 ngx_patient_guard_slot_t *ngx_patient_guard_pipeline_shift(

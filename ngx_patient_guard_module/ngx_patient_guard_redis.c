@@ -1,8 +1,9 @@
 
 #include "ngx_patient_guard_redis.h"
-#include "ngx_patient_guard_alias.h"
-#include "ngx_patient_guard_call.h"
-#include "ngx_patient_guard_resp.h"
+#include "ngx_patient_guard_bulkhead.h"
+#include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_merge.h"
+#include "ngx_patient_guard_outage.h"
 
 #include <ngx_event.h>
 
@@ -10,57 +11,62 @@
 typedef struct {
     ngx_patient_guard_store_t         store;   /* first: the contract */
     ngx_patient_guard_redis_conf_t   *conf;
-    ngx_patient_guard_peer_t         *peer;
-    uint64_t                          nonce;
-    ngx_uint_t                        taught;  /* generation of connection */
-                                               /*   that knows the script */
-    uint64_t                          lesson;  /* nonce that taught it */
-    time_t                            logged;
-    ngx_log_t                        *log;
+    ngx_patient_guard_shm_t          *shm;
+    ngx_patient_guard_script_t       *script;
+    ngx_patient_guard_merge_t        *merge;
+    ngx_patient_guard_bulkhead_t      bulkhead;
+    ngx_patient_guard_outage_t        outage;
+    ngx_queue_t                       free;    /* asks */
+    ngx_cycle_t                      *cycle;
 } ngx_patient_guard_redis_t;
 
 
-/* a lookup that waits for Redis */
+/*
+ * A lookup on its way to Redis.  It belongs to the store, for a call that was
+ * sent is answered even when the lookup is forgotten.
+ */
 
 typedef struct {
+    ngx_patient_guard_command_t       command; /* first */
+    ngx_patient_guard_waiter_t        waiter;
     ngx_patient_guard_redis_t        *redis;
-    ngx_patient_guard_op_t           *op;
-    ngx_patient_guard_slot_t         *slot;    /* NULL: answered */
+    ngx_patient_guard_op_t           *op;      /* NULL: forgotten */
+    ngx_patient_guard_lane_t         *lane;
+    ngx_uint_t                        npatients;
+    ngx_queue_t                       queue;   /* in line, or free */
+    ngx_event_t                       late;    /* in line for too long */
     ngx_event_t                       answered;
-    uint64_t                          nonce;
-    ngx_msec_t                        deadline;
-    unsigned                          again:1; /* sent twice already */
+    unsigned                          in_line:1;
 } ngx_patient_guard_ask_t;
 
 
 static ngx_int_t ngx_patient_guard_redis_count(
     ngx_patient_guard_store_t *store, ngx_patient_guard_op_t *op);
 static void ngx_patient_guard_redis_forget(ngx_patient_guard_op_t *op);
-static ngx_int_t ngx_patient_guard_redis_ask(ngx_patient_guard_ask_t *ask);
-static ngx_int_t ngx_patient_guard_redis_reply(void *owner, void *data,
-    ngx_patient_guard_reply_t *reply);
-static ngx_int_t ngx_patient_guard_redis_error(ngx_patient_guard_ask_t *ask,
-    ngx_patient_guard_redis_t *redis, ngx_patient_guard_reply_t *reply);
-static void ngx_patient_guard_redis_outage(ngx_patient_guard_redis_t *redis,
-    ngx_patient_guard_op_t *op);
-static void ngx_patient_guard_redis_answered(ngx_patient_guard_ask_t *ask);
-static void ngx_patient_guard_redis_answered_handler(ngx_event_t *ev);
-
-
-ngx_int_t
-ngx_patient_guard_redis_conf_init(ngx_patient_guard_redis_conf_t *conf,
-    ngx_pool_t *pool)
-{
-    static char  *outages[] = { "local", "deny", "allow" };
-
-    ngx_patient_guard_call_digest(conf->digest);
-
-    conf->peer.outage = outages[conf->outage];
-    conf->peer.handler = ngx_patient_guard_redis_reply;
-
-    return ngx_patient_guard_greeting_init(&conf->peer.greeting, &conf->user,
-                                           &conf->password, conf->db, pool);
-}
+static ngx_int_t ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
+    ngx_patient_guard_op_t *op, ngx_int_t rc);
+static ngx_patient_guard_ask_t *ngx_patient_guard_ask_create(
+    ngx_patient_guard_redis_t *redis);
+static void ngx_patient_guard_ask_out_of_line(ngx_patient_guard_ask_t *ask);
+static void ngx_patient_guard_ask_free(ngx_patient_guard_ask_t *ask);
+static ngx_int_t ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask,
+    ngx_int_t rc);
+static void ngx_patient_guard_ask_finish(ngx_patient_guard_ask_t *ask);
+static void ngx_patient_guard_ask_next(ngx_patient_guard_redis_t *redis,
+    ngx_patient_guard_lane_t *lane);
+static size_t ngx_patient_guard_ask_size(
+    ngx_patient_guard_command_t *command);
+static u_char *ngx_patient_guard_ask_write(
+    ngx_patient_guard_command_t *command, u_char *p,
+    ngx_patient_guard_caller_t *caller, const u_char *digest);
+static ngx_int_t ngx_patient_guard_ask_answered(
+    ngx_patient_guard_command_t *command, ngx_int_t rc, ngx_str_t *text);
+static ngx_int_t ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask,
+    ngx_str_t *text);
+static void ngx_patient_guard_ask_checked(ngx_patient_guard_waiter_t *waiter,
+    ngx_int_t rc);
+static void ngx_patient_guard_ask_late_handler(ngx_event_t *ev);
+static void ngx_patient_guard_ask_answered_handler(ngx_event_t *ev);
 
 
 ngx_patient_guard_store_t *
@@ -77,13 +83,32 @@ ngx_patient_guard_redis_create(ngx_patient_guard_redis_conf_t *conf,
     redis->store.count = ngx_patient_guard_redis_count;
     redis->store.forget = ngx_patient_guard_redis_forget;
     redis->conf = conf;
-    redis->log = cycle->log;
-    redis->nonce = (uint64_t) (uint32_t) ngx_random() << 16;
+    redis->shm = conf->script.shm;
+    redis->cycle = cycle;
 
-    redis->peer = ngx_patient_guard_peer_create(&conf->peer, redis, cycle);
-    if (redis->peer == NULL) {
+    ngx_queue_init(&redis->free);
+
+    if (ngx_patient_guard_bulkhead_init(&redis->bulkhead, cycle->pool)
+        != NGX_OK)
+    {
         return NULL;
     }
+
+    redis->script = ngx_patient_guard_script_create(&conf->script, cycle);
+    if (redis->script == NULL) {
+        return NULL;
+    }
+
+    redis->merge = ngx_patient_guard_merge_create(&conf->script,
+                                                  redis->script,
+                                                  conf->interval, cycle);
+    if (redis->merge == NULL) {
+        return NULL;
+    }
+
+    redis->outage.mode = conf->outage;
+    redis->outage.shm = redis->shm;
+    redis->outage.merge = redis->merge;
 
     return &redis->store;
 }
@@ -94,7 +119,8 @@ ngx_patient_guard_redis_close(ngx_patient_guard_store_t *store)
 {
     ngx_patient_guard_redis_t  *redis = (ngx_patient_guard_redis_t *) store;
 
-    ngx_patient_guard_peer_destroy(redis->peer);
+    ngx_patient_guard_merge_destroy(redis->merge);
+    ngx_patient_guard_script_destroy(redis->script);
 }
 
 
@@ -102,30 +128,96 @@ static ngx_int_t
 ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
     ngx_patient_guard_op_t *op)
 {
-    ngx_patient_guard_ask_t    *ask;
     ngx_patient_guard_redis_t  *redis = (ngx_patient_guard_redis_t *) store;
 
-    ask = ngx_pcalloc(op->pool, sizeof(ngx_patient_guard_ask_t));
+    ngx_int_t                       rc;
+    ngx_patient_guard_unanswered_t  none;
+
+    if (!ngx_patient_guard_script_there(redis->script)) {
+        ngx_patient_guard_outage(&redis->outage, op, 0);
+        return NGX_OK;
+    }
+
+    if (redis->conf->local) {
+        none.number = 0;
+
+        rc = ngx_patient_guard_floor_count(redis->shm, &op->lookup,
+                                           &op->tally, &none, 1);
+    } else {
+        rc = ngx_patient_guard_floor_answer(redis->shm, &op->lookup,
+                                            &op->tally,
+                                            NGX_PATIENT_GUARD_KNOWN);
+    }
+
+    if (rc == NGX_OK) {
+
+        if (ngx_patient_guard_floor_owes(redis->shm)) {
+            ngx_patient_guard_merge_soon(redis->merge);
+        }
+
+        return NGX_OK;
+    }
+
+    return rc == NGX_ERROR ? NGX_ERROR
+                           : ngx_patient_guard_redis_ask(redis, op, rc);
+}
+
+
+/* rc is what the floor has said: NGX_AGAIN or NGX_DECLINED */
+
+static ngx_int_t
+ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
+    ngx_patient_guard_op_t *op, ngx_int_t rc)
+{
+    ngx_patient_guard_ask_t  *ask;
+
+    ask = ngx_patient_guard_ask_create(redis);
     if (ask == NULL) {
         return NGX_ERROR;
     }
 
-    ask->redis = redis;
-    ask->op = op;
-    ask->deadline = ngx_patient_guard_peer_deadline(&redis->conf->peer);
-
-    ask->answered.handler = ngx_patient_guard_redis_answered_handler;
-    ask->answered.data = ask;
-    ask->answered.log = redis->log;
-
-    if (ngx_patient_guard_redis_ask(ask) != NGX_OK) {
-        ngx_patient_guard_redis_outage(redis, op);
-        return NGX_OK;
+    ask->lane = ngx_patient_guard_lane(&redis->bulkhead, &op->lookup.account);
+    if (ask->lane == NULL) {
+        ngx_patient_guard_ask_free(ask);
+        return NGX_ERROR;
     }
 
-    op->pending = ask;
+    ask->op = op;
+    ask->npatients = op->lookup.npatients;
+    ask->command.account = &ask->lane->account;
+    ask->command.again = 0;
+    ask->command.deadline
+               = ngx_patient_guard_peer_deadline(&redis->conf->script.peer);
 
-    return NGX_AGAIN;
+    if (ngx_queue_empty(&ask->lane->line)
+        && ngx_patient_guard_lane_enter(ask->lane, ask->npatients) == NGX_OK)
+    {
+        if (ngx_patient_guard_ask_go(ask, rc) == NGX_OK) {
+            op->pending = ask;
+            return NGX_AGAIN;
+        }
+
+        ngx_patient_guard_lane_leave(ask->lane, ask->npatients);
+
+    } else if (ngx_patient_guard_lane_wait(&redis->bulkhead, ask->lane,
+                                           &ask->queue)
+               == NGX_OK)
+    {
+        ask->in_line = 1;
+        op->pending = ask;
+
+        ngx_add_timer(&ask->late, redis->conf->script.peer.timeout);
+
+        return NGX_AGAIN;
+
+    } else {
+        ngx_patient_guard_outage(&redis->outage, op, 0);
+    }
+
+    ngx_patient_guard_lane_drop(&redis->bulkhead, ask->lane);
+    ngx_patient_guard_ask_free(ask);
+
+    return NGX_OK;
 }
 
 
@@ -139,223 +231,368 @@ ngx_patient_guard_redis_forget(ngx_patient_guard_op_t *op)
     }
 
     op->pending = NULL;
+    ask->op = NULL;
 
-    if (ask->slot) {
-        ask->slot->data = NULL;
-    }
+    if (ask->in_line) {
+        ngx_patient_guard_ask_out_of_line(ask);
+        ngx_patient_guard_lane_drop(&ask->redis->bulkhead, ask->lane);
+        ngx_patient_guard_ask_free(ask);
 
-    if (ask->answered.posted) {
+    } else if (ask->answered.posted) {
         ngx_delete_posted_event(&ask->answered);
+        ngx_patient_guard_ask_free(ask);
     }
 }
 
 
-static ngx_int_t
-ngx_patient_guard_redis_ask(ngx_patient_guard_ask_t *ask)
+static ngx_patient_guard_ask_t *
+ngx_patient_guard_ask_create(ngx_patient_guard_redis_t *redis)
 {
-    u_char                      *p, *digest;
-    size_t                       size;
-    ngx_uint_t                   generation;
-    ngx_patient_guard_redis_t   *redis;
-    ngx_patient_guard_lookup_t  *lookup;
+    ngx_queue_t              *q;
+    ngx_patient_guard_ask_t  *ask;
 
+    if (!ngx_queue_empty(&redis->free)) {
+        q = ngx_queue_head(&redis->free);
+        ngx_queue_remove(q);
+
+        return ngx_queue_data(q, ngx_patient_guard_ask_t, queue);
+    }
+
+    ask = ngx_pcalloc(redis->cycle->pool, sizeof(ngx_patient_guard_ask_t));
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    ask->redis = redis;
+
+    ask->command.size = ngx_patient_guard_ask_size;
+    ask->command.write = ngx_patient_guard_ask_write;
+    ask->command.answered = ngx_patient_guard_ask_answered;
+    ask->command.most = NGX_PATIENT_GUARD_REPLY_MAX;
+
+    ask->waiter.done = ngx_patient_guard_ask_checked;
+
+    ask->late.handler = ngx_patient_guard_ask_late_handler;
+    ask->late.data = ask;
+    ask->late.log = redis->cycle->log;
+
+    ask->answered.handler = ngx_patient_guard_ask_answered_handler;
+    ask->answered.data = ask;
+    ask->answered.log = redis->cycle->log;
+
+    return ask;
+}
+
+
+static void
+ngx_patient_guard_ask_out_of_line(ngx_patient_guard_ask_t *ask)
+{
+    ask->in_line = 0;
+
+    if (ask->late.timer_set) {
+        ngx_del_timer(&ask->late);
+    }
+
+    ngx_patient_guard_lane_give_up(&ask->redis->bulkhead, ask->lane,
+                                   &ask->queue);
+}
+
+
+static void
+ngx_patient_guard_ask_free(ngx_patient_guard_ask_t *ask)
+{
+    ask->op = NULL;
+    ask->lane = NULL;
+
+    ngx_queue_insert_head(&ask->redis->free, &ask->queue);
+}
+
+
+/*
+ * By what the floor has said.  NGX_OK: it is under way; NGX_DONE: the tally is
+ * filled.  The ask is in its lane, and stays there.
+ */
+
+static ngx_int_t
+ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask, ngx_int_t rc)
+{
+    ngx_int_t                   sent;
+    ngx_patient_guard_op_t     *op;
+    ngx_patient_guard_redis_t  *redis;
+
+    op = ask->op;
     redis = ask->redis;
-    lookup = &ask->op->lookup;
 
-    size = ngx_patient_guard_call_size(&redis->conf->keys, lookup);
+    if (rc == NGX_DECLINED) {
 
-    if (ngx_patient_guard_peer_send(redis->peer, size, &p) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    ask->nonce = ++redis->nonce;
-
-    digest = redis->conf->digest;
-    generation = ngx_patient_guard_peer_generation(redis->peer);
-
-    if (redis->taught != generation) {
-
-        /* those behind it in the pipeline find the script loaded */
-
-        redis->taught = generation;
-        redis->lesson = ask->nonce;
-        digest = NULL;
-    }
-
-    p = ngx_patient_guard_call_write(p, &redis->conf->keys, lookup,
-                                     ask->nonce, digest);
-
-    ask->slot = ngx_patient_guard_peer_sent(redis->peer, p, ask->deadline,
-                                            ask);
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_patient_guard_redis_reply(void *owner, void *data,
-    ngx_patient_guard_reply_t *reply)
-{
-    ngx_int_t                   rc;
-    ngx_patient_guard_ask_t    *ask = data;
-    ngx_patient_guard_redis_t  *redis = owner;
-
-    if (ask) {
-        ask->slot = NULL;
-    }
-
-    if (reply == NULL) {
-        rc = NGX_ERROR;
-
-    } else if (reply->type == NGX_PATIENT_GUARD_REPLY_ERROR) {
-
-        rc = ngx_patient_guard_redis_error(ask, redis, reply);
-
-        if (rc == NGX_AGAIN) {
+        sent = ngx_patient_guard_merge_now(redis->merge, &op->lookup.account,
+                                           op->lookup.now,
+                                           ask->command.deadline,
+                                           &ask->waiter);
+        if (sent == NGX_OK) {
             return NGX_OK;
         }
 
-        if (ask) {
-            ngx_patient_guard_redis_outage(redis, ask->op);
-            ngx_patient_guard_redis_answered(ask);
+        if (sent == NGX_DECLINED) {
+            ngx_patient_guard_outage(&redis->outage, op, 0);
+            return NGX_DONE;
         }
 
-        return rc;
+        /* another worker has just heard how it stands */
 
-    } else if (ask == NULL) {
-
-        /* it was counted, but nobody waits any more */
-
-        return NGX_OK;
-
-    } else if (reply->type == NGX_PATIENT_GUARD_REPLY_STRING) {
-        rc = ngx_patient_guard_call_tally(&reply->text, ask->nonce,
-                                          &ask->op->lookup, &ask->op->tally);
-
-    } else {
-        rc = NGX_ERROR;
+        rc = ngx_patient_guard_floor_answer(redis->shm, &op->lookup,
+                                  &op->tally, NGX_PATIENT_GUARD_CHECKED);
     }
 
-    if (ask == NULL) {
-        return rc;
+    if (rc == NGX_AGAIN) {
+
+        if (ngx_patient_guard_script_send(redis->script, &ask->command)
+            == NGX_OK)
+        {
+            return NGX_OK;
+        }
+
+        ngx_patient_guard_outage(&redis->outage, op, 0);
+
+    } else if (rc == NGX_ERROR) {
+        ngx_patient_guard_outage_tally(op);
+    }
+
+    return NGX_DONE;
+}
+
+
+/* its answer is there: the next one in line may go */
+
+static void
+ngx_patient_guard_ask_finish(ngx_patient_guard_ask_t *ask)
+{
+    ngx_patient_guard_lane_t   *lane;
+    ngx_patient_guard_redis_t  *redis;
+
+    lane = ask->lane;
+    redis = ask->redis;
+
+    ngx_patient_guard_lane_leave(lane, ask->npatients);
+
+    if (ask->op) {
+
+        /* the request goes on by an event of its own */
+
+        ngx_post_event(&ask->answered, &ngx_posted_events);
+
+    } else {
+        ngx_patient_guard_ask_free(ask);
+    }
+
+    ngx_patient_guard_ask_next(redis, lane);
+}
+
+
+static void
+ngx_patient_guard_ask_next(ngx_patient_guard_redis_t *redis,
+    ngx_patient_guard_lane_t *lane)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                flags;
+    ngx_queue_t              *q;
+    ngx_patient_guard_ask_t  *ask;
+
+    while (!ngx_queue_empty(&lane->line)) {
+
+        q = ngx_queue_head(&lane->line);
+        ask = ngx_queue_data(q, ngx_patient_guard_ask_t, queue);
+
+        if (ngx_patient_guard_lane_enter(lane, ask->npatients) != NGX_OK) {
+            return;
+        }
+
+        ngx_patient_guard_ask_out_of_line(ask);
+
+        /* much may be known by now */
+
+        flags = ngx_patient_guard_script_there(redis->script)
+                ? NGX_PATIENT_GUARD_KNOWN : 0;
+
+        rc = ngx_patient_guard_floor_answer(redis->shm, &ask->op->lookup,
+                                            &ask->op->tally, flags);
+
+        if (rc == NGX_OK || ngx_patient_guard_ask_go(ask, rc) != NGX_OK) {
+            ngx_patient_guard_lane_leave(lane, ask->npatients);
+            ngx_post_event(&ask->answered, &ngx_posted_events);
+        }
+    }
+
+    ngx_patient_guard_lane_drop(&redis->bulkhead, lane);
+}
+
+
+static size_t
+ngx_patient_guard_ask_size(ngx_patient_guard_command_t *command)
+{
+    ngx_patient_guard_ask_t  *ask = (ngx_patient_guard_ask_t *) command;
+
+    return ngx_patient_guard_call_size(&ask->redis->conf->script.keys,
+                                       &ask->op->lookup);
+}
+
+
+static u_char *
+ngx_patient_guard_ask_write(ngx_patient_guard_command_t *command, u_char *p,
+    ngx_patient_guard_caller_t *caller, const u_char *digest)
+{
+    ngx_patient_guard_ask_t  *ask = (ngx_patient_guard_ask_t *) command;
+
+    return ngx_patient_guard_call_write(p, &ask->redis->conf->script.keys,
+                                        &ask->op->lookup, caller, digest);
+}
+
+
+static ngx_int_t
+ngx_patient_guard_ask_answered(ngx_patient_guard_command_t *command,
+    ngx_int_t rc, ngx_str_t *text)
+{
+    ngx_patient_guard_ask_t  *ask = (ngx_patient_guard_ask_t *) command;
+
+    if (ask->op == NULL) {
+
+        /* what was counted is counted; nobody waits any more */
+
+        ngx_patient_guard_ask_finish(ask);
+        return NGX_OK;
     }
 
     if (rc == NGX_OK) {
-        ngx_patient_guard_shm_note(redis->conf->shm, &ask->op->lookup,
-                                   &ask->op->tally);
-    } else {
-        ngx_patient_guard_redis_outage(redis, ask->op);
+        rc = ngx_patient_guard_ask_tally(ask, text);
     }
 
-    ngx_patient_guard_redis_answered(ask);
+    if (rc == NGX_AGAIN
+        && ngx_patient_guard_script_send(ask->redis->script, command)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_patient_guard_outage(&ask->redis->outage, ask->op,
+                                 rc == NGX_ERROR ? command->nonce : 0);
+    }
+
+    ngx_patient_guard_ask_finish(ask);
+
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
+/* NGX_OK, NGX_AGAIN: to be sent again; NGX_DECLINED, NGX_ERROR: as answered */
+
+static ngx_int_t
+ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask, ngx_str_t *text)
+{
+    uint64_t                    last;
+    ngx_int_t                   rc;
+    ngx_patient_guard_op_t     *op;
+    ngx_patient_guard_redis_t  *redis;
+
+    op = ask->op;
+    redis = ask->redis;
+
+    rc = ngx_patient_guard_call_tally(text, ask->command.nonce, &op->lookup,
+                                      &op->tally, &last);
+
+    if (rc == NGX_OK) {
+
+        if (ngx_patient_guard_floor_note(redis->shm, &op->lookup, &op->tally))
+        {
+            (void) ngx_patient_guard_merge_now(redis->merge,
+                                               &op->lookup.account,
+                                               op->lookup.now,
+                      ngx_patient_guard_peer_deadline(
+                                            &redis->conf->script.peer), NULL);
+        }
+
+        return NGX_OK;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_patient_guard_script_renumber(redis->script, last);
+
+        if (!ask->command.again) {
+            ask->command.again = 1;
+            return NGX_AGAIN;
+        }
+    }
 
     return rc;
 }
 
 
-/*
- * NGX_AGAIN  the lookup was sent anew;
- * NGX_OK     it fails, others may fare better: a poisoned key, a server that
- *            loads its data or has run out of memory;
- * NGX_ERROR, NGX_ABORT  see ngx_patient_guard_peer_pt
- */
-
-static ngx_int_t
-ngx_patient_guard_redis_error(ngx_patient_guard_ask_t *ask,
-    ngx_patient_guard_redis_t *redis, ngx_patient_guard_reply_t *reply)
+static void
+ngx_patient_guard_ask_checked(ngx_patient_guard_waiter_t *waiter,
+    ngx_int_t rc)
 {
-    u_char  account[NGX_PATIENT_GUARD_ACCOUNT_HEX];
+    ngx_patient_guard_op_t     *op;
+    ngx_patient_guard_ask_t    *ask;
+    ngx_patient_guard_redis_t  *redis;
 
-    if (reply->text.len >= 8
-        && ngx_strncmp(reply->text.data, "NOSCRIPT", 8) == 0)
-    {
-        if (ask == NULL) {
-            return NGX_OK;
-        }
+    ask = (ngx_patient_guard_ask_t *)
+              ((u_char *) waiter - offsetof(ngx_patient_guard_ask_t, waiter));
+    op = ask->op;
+    redis = ask->redis;
 
-        if (!ask->again) {
+    if (op && rc != NGX_OK) {
+        ngx_patient_guard_outage(&redis->outage, op, 0);
 
-            /* the first of a batch teaches it anew, the others follow */
+    } else if (op) {
+        rc = ngx_patient_guard_floor_answer(redis->shm, &op->lookup,
+                                            &op->tally,
+                                            NGX_PATIENT_GUARD_CHECKED);
 
-            if (ask->nonce > redis->lesson) {
-                redis->taught = 0;
-            }
+        op->tally.source = NGX_PATIENT_GUARD_FROM_REDIS;
 
-            ask->again = 1;
-
-            if (ngx_patient_guard_redis_ask(ask) == NGX_OK) {
-                return NGX_AGAIN;
-            }
-
-            return NGX_OK;
+        if (rc != NGX_OK && ngx_patient_guard_ask_go(ask, rc) == NGX_OK) {
+            return;
         }
     }
 
-    if (ngx_patient_guard_resp_refused(reply)) {
-        return NGX_ABORT;
-    }
+    ngx_patient_guard_ask_finish(ask);
+}
 
-    if (reply->text.len >= 8
-        && ngx_strncmp(reply->text.data, "READONLY", 8) == 0)
-    {
-        return NGX_ERROR;
-    }
 
-    /* a poisoned key may be asked for often: a line a second will do */
+/* Redis is there, and the account has too much under way: it alone waits */
 
-    if (redis->logged != ngx_time()) {
-        redis->logged = ngx_time();
+static void
+ngx_patient_guard_ask_late_handler(ngx_event_t *ev)
+{
+    ngx_patient_guard_op_t     *op;
+    ngx_patient_guard_ask_t    *ask = ev->data;
+    ngx_patient_guard_redis_t  *redis;
 
-        if (ask) {
-            ngx_patient_guard_account_hex(account, &ask->op->lookup.account);
-        }
+    op = ask->op;
+    redis = ask->redis;
 
-        ngx_log_error(NGX_LOG_ERR, redis->log, 0,
-                      "patient guard: redis \"%V\" answered \"%s\"; "
-                      "on_outage %s holds for this lookup%s%*s",
-                      &redis->conf->peer.name,
-                      ngx_patient_guard_resp_printable(&reply->text),
-                      redis->conf->peer.outage,
-                      ask ? ", account: " : "", ask ? sizeof(account) : 0,
-                      account);
-    }
+    ngx_patient_guard_ask_out_of_line(ask);
+    ngx_patient_guard_lane_drop(&redis->bulkhead, ask->lane);
+    ngx_patient_guard_ask_free(ask);
 
-    return NGX_OK;
+    op->pending = NULL;
+
+    ngx_patient_guard_outage(&redis->outage, op, 0);
+
+    op->done(op);
 }
 
 
 static void
-ngx_patient_guard_redis_outage(ngx_patient_guard_redis_t *redis,
-    ngx_patient_guard_op_t *op)
+ngx_patient_guard_ask_answered_handler(ngx_event_t *ev)
 {
-    if (redis->conf->outage == NGX_PATIENT_GUARD_OUTAGE_LOCAL
-        && ngx_patient_guard_shm_count(redis->conf->shm, &op->lookup,
-                                       &op->tally) == NGX_OK)
-    {
-        return;
-    }
-
-    ngx_memzero(&op->tally, sizeof(ngx_patient_guard_tally_t));
-
-    op->tally.source = NGX_PATIENT_GUARD_FROM_NONE;
-    op->tally.outage = 1;
-}
-
-
-/* the request goes on by an event of its own, not from within the reading */
-
-static void
-ngx_patient_guard_redis_answered(ngx_patient_guard_ask_t *ask)
-{
-    ngx_post_event(&ask->answered, &ngx_posted_events);
-}
-
-
-static void
-ngx_patient_guard_redis_answered_handler(ngx_event_t *ev)
-{
+    ngx_patient_guard_op_t   *op;
     ngx_patient_guard_ask_t  *ask = ev->data;
 
-    ask->op->pending = NULL;
+    op = ask->op;
+    op->pending = NULL;
 
-    ask->op->done(ask->op);
+    ngx_patient_guard_ask_free(ask);
+
+    op->done(op);
 }

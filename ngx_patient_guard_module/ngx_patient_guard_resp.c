@@ -15,7 +15,8 @@ typedef int     ngx_patient_guard_elements_t;
 struct ngx_patient_guard_resp_s {
     redisReader                 *reader;
     ngx_patient_guard_reply_t    reply;
-    u_char                       text[NGX_PATIENT_GUARD_REPLY_MAX];
+    size_t                       most;
+    u_char                       text[NGX_PATIENT_GUARD_REPLY_HUGE];
 };
 
 
@@ -96,9 +97,11 @@ ngx_patient_guard_resp_feed(ngx_patient_guard_resp_t *resp, u_char *data,
 
 ngx_int_t
 ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
-    ngx_patient_guard_reply_t *reply)
+    ngx_patient_guard_reply_t *reply, size_t most)
 {
     void  *object;
+
+    resp->most = ngx_max(most, NGX_PATIENT_GUARD_REPLY_MAX);
 
     if (redisReaderGetReply(resp->reader, &object) != REDIS_OK) {
         return NGX_ERROR;
@@ -109,7 +112,7 @@ ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
         /* the start of a reply: its line or string may only be so long */
 
         if (resp->reader->len - resp->reader->pos
-            > NGX_PATIENT_GUARD_REPLY_MAX + NGX_PATIENT_GUARD_RESP_HEAD)
+            > resp->most + NGX_PATIENT_GUARD_RESP_HEAD)
         {
             return NGX_ERROR;
         }
@@ -129,7 +132,7 @@ ngx_patient_guard_resp_string(const redisReadTask *task, char *data,
 {
     ngx_patient_guard_resp_t  *resp = task->privdata;
 
-    if (task->parent || len > NGX_PATIENT_GUARD_REPLY_MAX) {
+    if (task->parent || len > resp->most) {
         return NULL;
     }
 

@@ -13,8 +13,9 @@
 #include "ngx_patient_guard.h"
 
 
-/* of one reply, bytes: what is larger was not asked for */
-#define NGX_PATIENT_GUARD_REPLY_MAX  4096
+/* of one reply, bytes, unless it may be larger; and at the very most */
+#define NGX_PATIENT_GUARD_REPLY_MAX   4096
+#define NGX_PATIENT_GUARD_REPLY_HUGE  65536
 
 
 typedef enum {
@@ -45,11 +46,11 @@ ngx_int_t ngx_patient_guard_resp_feed(ngx_patient_guard_resp_t *resp,
  * NGX_OK     a whole reply;
  * NGX_AGAIN  more has to be fed first;
  * NGX_ERROR  no RESP, or none that any command of ours is answered by: an
- *            array, a number, nil, more than 4 KiB.  The reader is of no use
- *            any more.
+ *            array, a number, nil, more than "most" bytes (never fewer than
+ *            4 KiB).  The reader is of no use any more.
  */
 ngx_int_t ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
-    ngx_patient_guard_reply_t *reply);
+    ngx_patient_guard_reply_t *reply, size_t most);
 
 /* NOAUTH, WRONGPASS, NOPERM: until an operator mends it */
 ngx_uint_t ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply);

@@ -1,19 +1,16 @@
 
 #include "ngx_patient_guard_shm.h"
+#include "ngx_patient_guard_fleet.h"
 
 #include <openssl/rand.h>
 
 
-static uint64_t ngx_patient_guard_shm_reserve(
+static uint64_t ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
     ngx_uint_t npatients);
 static uint64_t ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm,
     uint32_t most);
 static ngx_int_t ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm);
-static ngx_patient_guard_ref_t ngx_patient_guard_shm_enter(
-    ngx_patient_guard_shm_t *shm, ngx_patient_guard_lookup_t *lookup);
-static void ngx_patient_guard_shm_leave(ngx_patient_guard_shm_t *shm,
-    uint64_t now);
 static ngx_int_t ngx_patient_guard_shm_store_count(
     ngx_patient_guard_store_t *store, ngx_patient_guard_op_t *op);
 static void ngx_patient_guard_shm_forget(ngx_patient_guard_op_t *op);
@@ -25,6 +22,8 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
     ngx_patient_guard_shm_t  *old = data;
 
     u_char                    seed[NGX_PATIENT_GUARD_SEED];
+    uint64_t                  id;
+    ngx_time_t               *tp;
     ngx_patient_guard_shm_t  *shm;
 
     shm = zone->data;
@@ -51,14 +50,16 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
         return ngx_patient_guard_shm_fits(shm);
     }
 
-    if (RAND_bytes(seed, sizeof(seed)) != 1) {
+    if (RAND_bytes(seed, sizeof(seed)) != 1
+        || RAND_bytes((u_char *) &id, sizeof(id)) != 1)
+    {
         ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
                       "RAND_bytes() failed for zone \"%V\"",
                       &zone->shm.name);
         return NGX_ERROR;
     }
 
-    shm->node = ngx_patient_guard_node_create(shm->pool, seed);
+    shm->node = ngx_patient_guard_node_create(shm->pool, seed, id);
 
     if (shm->node == NULL) {
         ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
@@ -67,6 +68,11 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
     }
 
     shm->pool->data = shm->node;
+
+    /* above those of an earlier life, and below 2^53 until the year 2039 */
+
+    tp = ngx_timeofday();
+    shm->node->number = ((uint64_t) tp->sec * 1000 + tp->msec) << 12;
 
     /* when it is full the oldest accounts go: no news for the slab's log */
 
@@ -158,11 +164,21 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
         n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
                   ? ngx_patient_guard_set_cap(limits[i].count)
                   : NGX_PATIENT_GUARD_SLICES + 1);
+
+        /* those of other nodes, or what is told and what is not yet */
+
+        if (shm->fleet) {
+            n += 2 * (NGX_PATIENT_GUARD_SLICES + 1);
+        }
+    }
+
+    if (shm->fleet) {
+        n += NGX_PATIENT_GUARD_FLEET_CELLS;
     }
 
     /* and what the largest lookup wants in reserve beside it */
 
-    return n + ngx_patient_guard_shm_reserve(limits, shm->nlimits,
+    return n + ngx_patient_guard_shm_reserve(shm, limits, shm->nlimits,
                                              NGX_PATIENT_GUARD_PATIENTS);
 }
 
@@ -170,15 +186,16 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
 /* cells that a lookup may add at the most */
 
 static uint64_t
-ngx_patient_guard_shm_reserve(ngx_patient_guard_limit_t *limits,
-    ngx_uint_t nlimits, ngx_uint_t npatients)
+ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
+    ngx_uint_t npatients)
 {
     uint64_t    n;
     ngx_uint_t  i;
 
     /* the account, its challenge, and a grant with its queue */
 
-    n = 1 + 1 + 2;
+    n = 1 + 1 + 2 + (shm->fleet ? NGX_PATIENT_GUARD_FLEET_ADDS : 0);
 
     for (i = 0; i < nlimits; i++) {
         n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
@@ -212,7 +229,9 @@ ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
                                          weighed);
 
         if (!refuse || lookup->exempt) {
-            ngx_patient_guard_charge(shm->node, lookup, tally, weighed);
+            ngx_patient_guard_charge(shm->node, lookup, tally, weighed,
+                                     NGX_PATIENT_GUARD_SENT,
+                                     NGX_PATIENT_GUARD_SENT);
         }
     }
 
@@ -222,59 +241,7 @@ ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
 }
 
 
-void
-ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
-{
-    ngx_patient_guard_ref_t      member;
-    ngx_patient_guard_tally_t    own;
-    ngx_patient_guard_lookup_t   noted;
-    ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
-
-    ngx_memzero(&own, sizeof(ngx_patient_guard_tally_t));
-
-    /* whom to challenge is the fleet's to say, not this node's counts' */
-
-    noted = *lookup;
-    noted.dry_run = 1;
-
-    member = ngx_patient_guard_shm_enter(shm, lookup);
-
-    if (member) {
-        ngx_patient_guard_challenge_date(shm->node, member, lookup);
-
-        /*
-         * a challenge of this node's own, opened while Redis was away, stays
-         * until a proof passes it here as well
-         */
-
-        if (tally->passed) {
-            ngx_patient_guard_pass(shm->node, member, lookup);
-        }
-
-        if (tally->challenged && tally->challenger < lookup->nlimits) {
-            ngx_patient_guard_challenge(shm->node, member, lookup,
-                                        tally->challenger);
-        }
-
-        (void) ngx_patient_guard_weigh(shm->node, member, &noted, &own,
-                                       weighed);
-
-        if (tally->charged) {
-            ngx_patient_guard_charge(shm->node, &noted, &own, weighed);
-        }
-    }
-
-    ngx_patient_guard_shm_leave(shm, lookup->now);
-}
-
-
-/*
- * Takes the lock.  The account, made if it is new, with cells in reserve for
- * all that this lookup may add; 0 if there can't be that many.
- */
-
-static ngx_patient_guard_ref_t
+ngx_patient_guard_ref_t
 ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup)
 {
@@ -284,14 +251,10 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
 
     node = shm->node;
 
-    cells = ngx_patient_guard_shm_reserve(lookup->limits, lookup->nlimits,
-                                          lookup->npatients);
+    cells = ngx_patient_guard_shm_reserve(shm, lookup->limits,
+                                          lookup->nlimits, lookup->npatients);
 
-    ngx_shmtx_lock(&shm->pool->mutex);
-
-    if (node->zone.saved) {
-        ngx_patient_guard_recover(&node->zone);
-    }
+    ngx_patient_guard_shm_lock(shm);
 
     member = ngx_patient_guard_member_find(node, &lookup->account);
 
@@ -301,6 +264,7 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
 
         if (member) {
             ngx_patient_guard_member_rename(node, member, &lookup->account);
+            ngx_patient_guard_outbox_rename(node, member);
         }
     }
 
@@ -320,9 +284,20 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
 }
 
 
-/* gives the lock back; who was forgotten starts anew: a line a minute */
+void
+ngx_patient_guard_shm_lock(ngx_patient_guard_shm_t *shm)
+{
+    ngx_shmtx_lock(&shm->pool->mutex);
 
-static void
+    if (shm->node->zone.saved) {
+        ngx_patient_guard_recover(&shm->node->zone);
+    }
+}
+
+
+/* who was forgotten starts anew: a line a minute */
+
+void
 ngx_patient_guard_shm_leave(ngx_patient_guard_shm_t *shm, uint64_t now)
 {
     uint64_t  lost;

@@ -1,8 +1,8 @@
 
 /*
  * The embedded store: what one node counted, in shared memory, for all its
- * workers.  Alone it answers for a policy without Redis; beside Redis it is
- * this node's own view, which serves while Redis is away.
+ * workers.  Alone it answers for a policy without Redis; beside Redis it holds
+ * this node's own view, see ngx_patient_guard_floor.h.
  *
  * When the zone is full the account that was idle longest makes room.
  * A worker killed at any instruction leaves the zone usable: each change
@@ -30,6 +30,8 @@ typedef struct {
 
     ngx_patient_guard_limit_t   *limits;       /* of the policy */
     ngx_uint_t                   nlimits;
+    ngx_patient_guard_grants_t  *grants;
+    ngx_uint_t                   fleet;        /* it is kept beside Redis */
     uint32_t                     variable;     /* bits: whose count is one */
     uint32_t                     most;         /* count the zone can hold */
 
@@ -57,11 +59,17 @@ ngx_int_t ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
 
 /*
- * Takes over what the fleet decided: charges what was charged, challenges
- * whom it challenges, clears whom it cleared.
+ * Takes the lock.  The account, made if it is new, with cells in reserve for
+ * all that this lookup may add; 0 if there can't be that many.
  */
-void ngx_patient_guard_shm_note(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+ngx_patient_guard_ref_t ngx_patient_guard_shm_enter(
+    ngx_patient_guard_shm_t *shm, ngx_patient_guard_lookup_t *lookup);
+
+/* takes the lock, and no more */
+void ngx_patient_guard_shm_lock(ngx_patient_guard_shm_t *shm);
+
+/* gives the lock back; now in ms */
+void ngx_patient_guard_shm_leave(ngx_patient_guard_shm_t *shm, uint64_t now);
 
 /* accounts that had to make room since the zone was made */
 uint64_t ngx_patient_guard_shm_evicted(ngx_patient_guard_shm_t *shm);

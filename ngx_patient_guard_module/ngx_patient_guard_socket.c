@@ -152,3 +152,20 @@ ngx_patient_guard_socket_send(ngx_connection_t *c, u_char **pos, u_char *last)
 
     return ngx_handle_write_event(c->write, 0);
 }
+
+
+void
+ngx_patient_guard_socket_watch(ngx_event_t *timer, ngx_msec_t deadline)
+{
+    if (timer->timer_set) {
+
+        if ((ngx_msec_int_t) (deadline - timer->timer.key) >= 0) {
+            return;
+        }
+
+        ngx_del_timer(timer);
+    }
+
+    ngx_add_timer(timer,
+                  ngx_max((ngx_msec_int_t) (deadline - ngx_current_msec), 0));
+}

@@ -57,4 +57,8 @@ ngx_int_t ngx_patient_guard_socket_send(ngx_connection_t *c, u_char **pos,
     u_char *last);
 
 
+/* the timer goes off at that moment, ms, unless it does so before */
+void ngx_patient_guard_socket_watch(ngx_event_t *timer, ngx_msec_t deadline);
+
+
 #endif /* _NGX_PATIENT_GUARD_SOCKET_H_INCLUDED_ */

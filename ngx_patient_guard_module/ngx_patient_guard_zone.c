@@ -20,7 +20,7 @@ static void ngx_patient_guard_entry_unchain(ngx_patient_guard_zone_t *zone,
 static void ngx_patient_guard_entry_unlink(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref);
 static void ngx_patient_guard_entry_link(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t ref);
+    ngx_patient_guard_ref_t ref, ngx_patient_guard_ref_t before);
 
 
 ngx_int_t
@@ -233,7 +233,8 @@ ngx_patient_guard_queue_empty(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref)
 {
     while (ngx_patient_guard_queue(zone, ref)->first) {
-        ngx_patient_guard_entry_pop(zone, ref);
+        ngx_patient_guard_entry_drop(zone,
+                                   ngx_patient_guard_queue(zone, ref)->first);
     }
 }
 
@@ -294,7 +295,18 @@ ngx_patient_guard_entry_find(ngx_patient_guard_zone_t *zone,
 void
 ngx_patient_guard_entry_push(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_patient_t patient,
-    uint32_t count, uint64_t slice)
+    uint32_t count, uint64_t slice, uint32_t state)
+{
+    ngx_patient_guard_entry_insert(zone, queue, 0, patient, count, slice,
+                                   state);
+}
+
+
+void
+ngx_patient_guard_entry_insert(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_ref_t before,
+    ngx_patient_guard_patient_t patient, uint32_t count, uint64_t slice,
+    uint32_t state)
 {
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_entry_t  *entry;
@@ -305,13 +317,13 @@ ngx_patient_guard_entry_push(ngx_patient_guard_zone_t *zone,
     entry->patient = patient;
     entry->queue = queue;
     entry->count = count;
-    entry->slice = (uint32_t) slice;
+    entry->slice = ((uint32_t) slice & NGX_PATIENT_GUARD_ENTRY_SLICE) | state;
 
     if (patient) {
         ngx_patient_guard_entry_chain(zone, ref);
     }
 
-    ngx_patient_guard_entry_link(zone, ref);
+    ngx_patient_guard_entry_link(zone, ref, before);
 
     ngx_patient_guard_queue(zone, queue)->total += count;
 
@@ -320,24 +332,41 @@ ngx_patient_guard_entry_push(ngx_patient_guard_zone_t *zone,
 
 
 void
-ngx_patient_guard_entry_pop(ngx_patient_guard_zone_t *zone,
+ngx_patient_guard_entry_drop(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref)
 {
-    ngx_patient_guard_ref_t     first;
     ngx_patient_guard_entry_t  *entry;
 
-    first = ngx_patient_guard_queue(zone, ref)->first;
-    entry = ngx_patient_guard_entry(zone, first);
+    entry = ngx_patient_guard_entry(zone, ref);
 
     if (entry->patient) {
-        ngx_patient_guard_entry_unchain(zone, first);
+        ngx_patient_guard_entry_unchain(zone, ref);
     }
 
-    ngx_patient_guard_entry_unlink(zone, first);
+    ngx_patient_guard_entry_unlink(zone, ref);
 
-    ngx_patient_guard_queue(zone, ref)->total -= entry->count;
+    ngx_patient_guard_queue(zone, entry->queue)->total -= entry->count;
 
-    ngx_patient_guard_cell_free(zone, first);
+    ngx_patient_guard_cell_free(zone, ref);
+    ngx_patient_guard_commit(zone);
+}
+
+
+void
+ngx_patient_guard_entry_join(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t ref)
+{
+    ngx_patient_guard_entry_t  *entry, *prev;
+
+    entry = ngx_patient_guard_entry(zone, ref);
+    prev = ngx_patient_guard_entry(zone, entry->prev);
+
+    ngx_patient_guard_save(zone, prev);
+
+    prev->count += entry->count;
+
+    ngx_patient_guard_entry_unlink(zone, ref);
+    ngx_patient_guard_cell_free(zone, ref);
     ngx_patient_guard_commit(zone);
 }
 
@@ -364,16 +393,17 @@ ngx_patient_guard_entry_more(ngx_patient_guard_zone_t *zone,
 
 void
 ngx_patient_guard_entry_renew(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t ref, uint64_t slice)
+    ngx_patient_guard_ref_t ref, ngx_patient_guard_ref_t before,
+    uint64_t slice, uint32_t state)
 {
     ngx_patient_guard_entry_t  *entry;
 
     entry = ngx_patient_guard_entry(zone, ref);
 
     ngx_patient_guard_entry_unlink(zone, ref);
-    ngx_patient_guard_entry_link(zone, ref);
+    ngx_patient_guard_entry_link(zone, ref, before);
 
-    entry->slice = (uint32_t) slice;
+    entry->slice = ((uint32_t) slice & NGX_PATIENT_GUARD_ENTRY_SLICE) | state;
 
     ngx_patient_guard_commit(zone);
 }
@@ -389,7 +419,24 @@ ngx_patient_guard_entry_reslice(ngx_patient_guard_zone_t *zone,
 
     ngx_patient_guard_save(zone, entry);
 
-    entry->slice = (uint32_t) slice;
+    entry->slice = ((uint32_t) slice & NGX_PATIENT_GUARD_ENTRY_SLICE)
+                   | ngx_patient_guard_entry_state(entry);
+
+    ngx_patient_guard_commit(zone);
+}
+
+
+void
+ngx_patient_guard_entry_mark(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t ref, uint32_t state)
+{
+    ngx_patient_guard_entry_t  *entry;
+
+    entry = ngx_patient_guard_entry(zone, ref);
+
+    ngx_patient_guard_save(zone, entry);
+
+    entry->slice = (entry->slice & NGX_PATIENT_GUARD_ENTRY_SLICE) | state;
 
     ngx_patient_guard_commit(zone);
 }
@@ -477,25 +524,29 @@ ngx_patient_guard_entry_unlink(ngx_patient_guard_zone_t *zone,
 
 static void
 ngx_patient_guard_entry_link(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t ref)
+    ngx_patient_guard_ref_t ref, ngx_patient_guard_ref_t before)
 {
-    ngx_patient_guard_ref_t    *last;
+    ngx_patient_guard_ref_t    *prev, *next;
     ngx_patient_guard_entry_t  *entry;
     ngx_patient_guard_queue_t  *queue;
 
     entry = ngx_patient_guard_entry(zone, ref);
     queue = ngx_patient_guard_queue(zone, entry->queue);
 
-    last = queue->last ? &ngx_patient_guard_entry(zone, queue->last)->next
-                       : &queue->first;
+    next = before ? &ngx_patient_guard_entry(zone, before)->prev
+                  : &queue->last;
+
+    prev = *next ? &ngx_patient_guard_entry(zone, *next)->next
+                 : &queue->first;
 
     ngx_patient_guard_save(zone, entry);
     ngx_patient_guard_save(zone, queue);
-    ngx_patient_guard_save(zone, last);
+    ngx_patient_guard_save(zone, prev);
+    ngx_patient_guard_save(zone, next);
 
-    entry->prev = queue->last;
-    entry->next = 0;
+    entry->prev = *next;
+    entry->next = before;
 
-    *last = ref;
-    queue->last = ref;
+    *prev = ref;
+    *next = ref;
 }

@@ -58,9 +58,20 @@ typedef struct {
 } ngx_patient_guard_queue_t;
 
 
+/*
+ * Beside Redis: what it has not been told yet, and what it is being told.
+ * Neither: it knows, or nobody has to be told.
+ */
+
+#define NGX_PATIENT_GUARD_SENT         0
+#define NGX_PATIENT_GUARD_UNSENT       0x80000000
+#define NGX_PATIENT_GUARD_SENDING      0x40000000
+
+#define NGX_PATIENT_GUARD_ENTRY_SLICE  0x3fffffff
+
 typedef struct {
     ngx_patient_guard_patient_t  patient;      /* 0: a bare count */
-    uint32_t                     slice;        /* low 32 bits */
+    uint32_t                     slice;        /* low 30 bits, and the state */
     uint32_t                     count;
     ngx_patient_guard_ref_t      chain;
     ngx_patient_guard_ref_t      prev;
@@ -126,7 +137,15 @@ void ngx_patient_guard_queue_mark(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t queue, uint64_t newest, uint32_t total,
     uint32_t until);
 
-/* entries */
+/* entries; "state" is NGX_PATIENT_GUARD_SENT, UNSENT or SENDING */
+
+#define ngx_patient_guard_entry_state(entry)                                 \
+    ((entry)->slice & ~(uint32_t) NGX_PATIENT_GUARD_ENTRY_SLICE)
+
+#define ngx_patient_guard_entry_is_in(entry, of)                             \
+    ((((entry)->slice ^ (uint32_t) (of))                                     \
+      & NGX_PATIENT_GUARD_ENTRY_SLICE) == 0)
+
 ngx_patient_guard_entry_t *ngx_patient_guard_entry(
     ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t ref);
 ngx_patient_guard_ref_t ngx_patient_guard_entry_find(
@@ -134,13 +153,27 @@ ngx_patient_guard_ref_t ngx_patient_guard_entry_find(
     ngx_patient_guard_patient_t patient);
 void ngx_patient_guard_entry_push(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_patient_t patient,
-    uint32_t count, uint64_t slice);
-void ngx_patient_guard_entry_pop(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t queue);
+    uint32_t count, uint64_t slice, uint32_t state);
+void ngx_patient_guard_entry_drop(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t ref);
 void ngx_patient_guard_entry_more(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref, uint32_t count);
+void ngx_patient_guard_entry_mark(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t ref, uint32_t state);
+
+/* its count joins that of the entry before it */
+void ngx_patient_guard_entry_join(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t ref);
+
+/* among the others, before "before", or behind all of them with 0 */
+void ngx_patient_guard_entry_insert(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_ref_t before,
+    ngx_patient_guard_patient_t patient, uint32_t count, uint64_t slice,
+    uint32_t state);
 void ngx_patient_guard_entry_renew(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t ref, uint64_t slice);
+    ngx_patient_guard_ref_t ref, ngx_patient_guard_ref_t before,
+    uint64_t slice, uint32_t state);
+
 void ngx_patient_guard_entry_reslice(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref, uint64_t slice);
 void ngx_patient_guard_entry_rename(ngx_patient_guard_zone_t *zone,

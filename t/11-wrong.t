@@ -322,10 +322,12 @@ zone  1m;
 
 
 === TEST 28: a zone that one account may outgrow
---- policy
-account  $remote_user;
-zone     1m;
-limit    patients=20000/1d deny;
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    zone     1m;
+    limit    patients=20000/1d deny;
+}
 --- must_die
 --- error_log
 zone "patient_guard_$PG_POLICY" is too small: one account may take 1267 KB of it under the limits of its policy and it has 979 KB, set "zone" to a larger size
@@ -600,7 +602,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_timeout" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -613,7 +615,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_timeout" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -626,7 +628,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_timeout" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -1334,12 +1336,16 @@ unknown directive "memory" in policy "$PG_POLICY"
 
 
 
-=== TEST 135: what is not built is unknown: consistency
---- policy
-consistency  local interval=50ms;
+=== TEST 135: consistency without redis
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account      $remote_user;
+    limit        lookups=1/1h deny;
+    consistency  local interval=50ms;
+}
 --- must_die
 --- error_log
-unknown directive "consistency" in policy "$PG_POLICY"
+"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -1596,3 +1602,93 @@ secret   $PG_TMP;
 --- must_die
 --- error_log
 "secret" file "$PG_TMP" is empty or no file of 4096 bytes at most
+
+
+
+=== TEST 161: a consistency that there is not
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account      $remote_user;
+    secret       $PG_KEY;
+    redis        $PG_REDIS;
+    limit        lookups=1/1h deny;
+    consistency  eventual;
+}
+--- must_die
+--- error_log
+invalid value "eventual" of "consistency", expected "strict" or "local"
+
+
+
+=== TEST 162: an interval of strict consistency
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account      $remote_user;
+    secret       $PG_KEY;
+    redis        $PG_REDIS;
+    limit        lookups=1/1h deny;
+    consistency  strict interval=50ms;
+}
+--- must_die
+--- error_log
+unknown parameter "interval=50ms" of "consistency strict", expected none
+
+
+
+=== TEST 163: an unknown parameter of consistency
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account      $remote_user;
+    secret       $PG_KEY;
+    redis        $PG_REDIS;
+    limit        lookups=1/1h deny;
+    consistency  local every=50ms;
+}
+--- must_die
+--- error_log
+unknown parameter "every=50ms" of "consistency local", expected "interval=50ms"
+
+
+
+=== TEST 164: an interval of no time
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account      $remote_user;
+    secret       $PG_KEY;
+    redis        $PG_REDIS;
+    limit        lookups=1/1h deny;
+    consistency  local interval=0;
+}
+--- must_die
+--- error_log
+invalid value "0" of "interval", expected a time from 1ms to 10s such as "50ms"
+
+
+
+=== TEST 165: an interval that is too long
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account      $remote_user;
+    secret       $PG_KEY;
+    redis        $PG_REDIS;
+    limit        lookups=1/1h deny;
+    consistency  local interval=11s;
+}
+--- must_die
+--- error_log
+invalid value "11s" of "interval", expected a time from 1ms to 10s such as "50ms"
+
+
+
+=== TEST 166: consistency twice
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account      $remote_user;
+    secret       $PG_KEY;
+    redis        $PG_REDIS;
+    limit        lookups=1/1h deny;
+    consistency  local; consistency strict;
+}
+--- must_die
+--- error_log
+"consistency" directive is duplicate in policy "$PG_POLICY"

@@ -489,7 +489,7 @@ $peer->send($peer->real(@command));
 my @clients = map {
     my $client = PatientGuard::client();
     syswrite $client, "GET /?patient=" . join(',', $_ .. $_ + 511)
-        . " HTTP/1.1\r\nHost: localhost\r\nX-Account: dupont\r\n"
+        . " HTTP/1.1\r\nHost: localhost\r\nX-Account: account-$_\r\n"
         . "Connection: close\r\n\r\n";
     $client;
 } 1 .. 500;

@@ -30,12 +30,13 @@ sub policies {
 
     return join '', map { <<"END" } @modes;
 patient_guard_policy \$PG_POLICY_$_ {
-    account        \$http_x_account trusted;
+    account        \$http_x_account\$arg_who trusted;
     secret         \$PG_KEY;
     redis          $redis prefix=\$PG_PREFIX;
     redis_timeout  200ms;
     on_outage      $_;
     limit          patients=2/1h deny;
+    limit          lookups=100000/1h log;      # else known patients ask nobody
 }
 END
 }
@@ -233,9 +234,9 @@ return $peer->send({
     overflow    => $string->($tally =~ s/(\d+) (\d+)$/4294967296 $2/r),
     wrap        => $string->($tally =~ s/ \d+$/ 18446744073709551616/r),
     hex         => $string->($tally =~ s/ \d+$/ 0x0/r),
-    flags       => $string->($tally =~ s/^(\d+) \d+/$1 8/r),
+    flags       => $string->($tally =~ s/^(\d+) \d+/$1 16/r),
     charged     => $string->($tally =~ s/^(\d+) ([01])/"$1 " . (1 - $2)/er),
-    limit       => $string->($tally =~ s/^(\d+ \d+) \d+/$1 2/r),
+    limit       => $string->($tally =~ s/^(\d+ \d+) \d+/$1 3/r),
     nul         => $string->("$tally\0"),
     newline     => $string->($tally =~ s/ /\n/r),
 }->{$fault} // die "no such fault: $fault\n");
@@ -516,7 +517,7 @@ return unless @command;
 my $reply = $peer->real(@command);
 if (slurp('$PG_TMP/$PG_POLICY.ill')) {
     $peer->{held} .= $reply;
-    return if $peer->{commands} % 10;
+    return if ++$peer->{many} < 16;
     $reply = $peer->{held};
     $peer->{held} = '';
     return $peer->send($reply);
@@ -532,13 +533,13 @@ my $third = lookup('dupont', 3);
 is($third->{$_}, '403 redis', "$_: over the limit") for @::modes;
 unlike(error_log(), qr/is away/, 'nothing is wrong with that');
 
-# ten replies come in one piece: commands 5 to 10 of the connection, first
+# sixteen replies come in one piece, for as many accounts
 fall_ill('$PG_TMP/$PG_POLICY.ill');
 my %statuses;
-$statuses{$_}++ for burst(16, sub { "/deny?patient=" . $_[0] % 8 },
+$statuses{$_}++ for burst(16, sub { "/deny?patient=1&who=$_[0]" },
                           'X-Account' => 'durand');
 $::asked += 16;
-is_deeply(\%statuses, { 200 => 4, 403 => 12 }, 'two of eight patients');
+is_deeply(\%statuses, { 200 => 16 }, 'each gets its own');
 answered_once();
 
 
@@ -597,7 +598,9 @@ is_deeply(\%statuses, { 200 => 2 + 10, 403 => 8, 503 => 10 },
           'each is answered by its mode, once');
 stop_redis($dir);
 start_redis($dir);
-is_deeply(wait_well('durand'), \%::well, 'all is well again');
+is_deeply(wait_well('dubois'), \%::well, 'all is well again');
+like(lookup('durand', 99)->{local}, qr/^403 (?:cache|redis)$/,
+     'and who was stopped, by a node or by the Redis that is gone, still is');
 stop_redis($dir);
 answered_once();
 

@@ -258,7 +258,7 @@ isnt(traces(error_log()), '', "(nginx' own lines do name them)");
 # the access log
 my $log = PatientGuard::slurp(server_root() . '/logs/guard.log');
 is(traces($log), '', 'nobody is named in the access log');
-cmp_ok(scalar(() = $log =~ /^\S+ \d+ \w+ \S+ \d+\/\d+ account=[0-9a-f]{32} patient=[0-9a-f]{16} source=(?:redis|local) dry_run=[01]$/mg),
+cmp_ok(scalar(() = $log =~ /^\S+ \d+ \w+ \S+ \d+\/\d+ account=[0-9a-f]{32} patient=[0-9a-f]{16} source=(?:redis|local|cache) dry_run=[01]$/mg),
        '>', 40, 'but there are aliases');
 
 # Redis

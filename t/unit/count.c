@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet */
 
 
 /* plays the scenarios of count.vectors in both stores */
@@ -123,7 +123,7 @@ add_limit(scenario_t *scenario, vectors_t *v)
     stores_limit(limit, limit->signal, window, action, n,
                  v->nwords > 3 ? v->words[3] : "");
 
-    limit->id = (uint32_t) alias("", (char *) limit->state.data) | 4;
+    limit->id = (uint32_t) alias("", (char *) limit->state.data) | 0x100;
 }
 
 

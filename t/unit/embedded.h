@@ -62,4 +62,21 @@ embedded(ngx_uint_t pages)
 }
 
 
+/* the same, of a policy with Redis */
+
+static inline ngx_patient_guard_shm_t *
+embedded_beside(ngx_uint_t pages)
+{
+    ngx_patient_guard_shm_t  *shm;
+
+    shm = embedded(pages);
+
+    if (shm) {
+        shm->fleet = 1;
+    }
+
+    return shm;
+}
+
+
 #endif /* _EMBEDDED_H_INCLUDED_ */

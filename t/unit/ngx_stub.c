@@ -17,6 +17,12 @@
 #define weak  __attribute__((weak))
 
 
+/* a moment in November 2020 */
+
+static ngx_time_t           ngx_stub_time = { 1606000000, 0, 0 };
+weak volatile ngx_time_t   *ngx_cached_time = &ngx_stub_time;
+
+
 /* one line of TAP comment for each message that is not debug */
 
 weak void

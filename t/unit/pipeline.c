@@ -33,7 +33,7 @@ send_bytes(size_t size, u_char byte, ngx_msec_t deadline, void *data)
     memset(line.last, byte, size);
 
     return ngx_patient_guard_pipeline_push(&line, line.last + size, deadline,
-                                           data);
+                                           0, data);
 }
 
 

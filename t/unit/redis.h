@@ -30,6 +30,7 @@ typedef struct {
 static int                        redis_fd;
 static ngx_str_t                  redis_keys;
 static uint64_t                   redis_nonce;
+static u_char                    *redis_session = (u_char *) "workers!";
 static u_char                     redis_digest[NGX_PATIENT_GUARD_CALL_DIGEST];
 static u_char                     redis_buffer[REDIS_BUFFER];
 static u_char                    *redis_last = redis_buffer;
@@ -97,9 +98,10 @@ static inline void
 redis_ask(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    size_t         size;
-    u_char        *end;
-    redis_call_t  *call;
+    size_t                       size;
+    u_char                      *end;
+    redis_call_t                *call;
+    ngx_patient_guard_caller_t   caller;
 
     size = ngx_patient_guard_call_size(&redis_keys, lookup);
 
@@ -114,8 +116,11 @@ redis_ask(ngx_patient_guard_lookup_t *lookup,
     call->tally = tally;
     call->nonce = ++redis_nonce;
 
+    caller.session = redis_session;
+    caller.nonce = call->nonce;
+
     end = ngx_patient_guard_call_write(redis_last, &redis_keys, lookup,
-                                       call->nonce,
+                                       &caller,
                                        call->nonce > 1 ? redis_digest : NULL);
 
     if (end > redis_last + size) {
@@ -129,9 +134,12 @@ redis_ask(ngx_patient_guard_lookup_t *lookup,
 static inline void
 redis_reply(redis_call_t *call, ngx_patient_guard_reply_t *reply)
 {
+    uint64_t  last;
+
     if (reply->type != NGX_PATIENT_GUARD_REPLY_STRING
         || ngx_patient_guard_call_tally(&reply->text, call->nonce,
-                                        call->lookup, call->tally) != NGX_OK)
+                                        call->lookup, call->tally, &last)
+           != NGX_OK)
     {
         printf("# \"%.*s\"\n", (int) reply->text.len, reply->text.data);
         redis_bail_out("no tally");
@@ -157,7 +165,7 @@ redis_answer(void)
     }
 
     for (answered = 0; answered < redis_ncalls; /* void */ ) {
-        rc = ngx_patient_guard_resp_next(redis_resp, &reply);
+        rc = ngx_patient_guard_resp_next(redis_resp, &reply, 0);
 
         if (rc == NGX_OK) {
             redis_reply(&redis_calls[answered++], &reply);

@@ -27,7 +27,7 @@ listen_to(ngx_patient_guard_resp_t *resp, heard_t *heard)
     static const char  *types[] = { "status", "error", "string" };
 
     for ( ;; ) {
-        rc = ngx_patient_guard_resp_next(resp, &reply);
+        rc = ngx_patient_guard_resp_next(resp, &reply, 0);
 
         if (rc != NGX_OK) {
             return rc;
@@ -248,18 +248,18 @@ hear_large(const char *head, size_t size, size_t *fed)
     resp = ngx_patient_guard_resp_create();
 
     (void) ngx_patient_guard_resp_feed(resp, (u_char *) head, strlen(head));
-    rc = ngx_patient_guard_resp_next(resp, &reply);
+    rc = ngx_patient_guard_resp_next(resp, &reply, 0);
 
     for (*fed = 0; rc == NGX_AGAIN && *fed < size; *fed += n) {
         n = ngx_min(sizeof(page), size - *fed);
         (void) ngx_patient_guard_resp_feed(resp, page, n);
-        rc = ngx_patient_guard_resp_next(resp, &reply);
+        rc = ngx_patient_guard_resp_next(resp, &reply, 0);
     }
 
     if (rc == NGX_AGAIN) {
         p = (u_char *) CRLF;
         (void) ngx_patient_guard_resp_feed(resp, p, 2);
-        rc = ngx_patient_guard_resp_next(resp, &reply);
+        rc = ngx_patient_guard_resp_next(resp, &reply, 0);
     }
 
     if (rc == NGX_OK && reply.text.len != size) {

@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor */
 
 
 /*
@@ -17,6 +17,7 @@
 
 
 #include "ngx_patient_guard_policy.h"
+#include "ngx_patient_guard_floor.h"
 #include "stores.h"
 #include "tap.h"
 
@@ -385,7 +386,7 @@ draw_limits(trace_t *trace)
 
         stores_limit(limit, any(2), scale + any(3) * any(scale), any(4),
                      1 + any(any(3) ? 4 : 9), name);
-        limit->id = 3 + i;
+        limit->id = 0x103 + i;
     }
 
     trace->grants.count = 1 + any(3);
@@ -759,7 +760,7 @@ replies(trace_t *trace, model_t *model)
             return REDIS;
         }
 
-        ngx_patient_guard_shm_note(beside, &op->lookup, &op->redis);
+        (void) ngx_patient_guard_floor_note(beside, &op->lookup, &op->redis);
     }
 
     op = draw_op(trace, model);
@@ -828,7 +829,7 @@ main(void)
     printf("# PG_SEED=%" PRIu64 " PG_TRACES=%" PRIu64 "\n", seed, n);
 
     stores_open();
-    beside = embedded(1024);
+    beside = embedded_beside(1024);
     broken = NULL;
 
     for (i = 0; i < n && broken == NULL; i++) {

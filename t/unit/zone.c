@@ -1,8 +1,10 @@
 
-/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm */
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor */
 
 
 #include "embedded.h"
+#include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_outbox.h"
 #include "tap.h"
 
 #include <sys/ptrace.h>
@@ -17,9 +19,10 @@
 #define LOOKUPS     60          /*   for so many lookups at most */
 
 #define CHALLENGED  1           /* the queue whose total is an id */
+#define DOUBTED     3           /* and the one whose entries are not slices */
 
 
-enum { NOWHERE = 0, FREE, MEMBER, QUEUE, ENTRY };
+enum { NOWHERE = 0, FREE, MEMBER, QUEUE, ENTRY, LETTER };
 
 
 /* a walk through all of a node, and the first thing that is wrong */
@@ -101,13 +104,14 @@ walk_entries(walk_t *walk, ngx_patient_guard_ref_t ref)
         }
 
         entry = ngx_patient_guard_entry(zone, next);
-        age = (uint32_t) queue->newest - entry->slice;
+        age = ((uint32_t) queue->newest - entry->slice)
+              & NGX_PATIENT_GUARD_ENTRY_SLICE;
 
         if (entry->prev != prev || entry->queue != ref) {
             return "an entry does not know where it is";
         }
 
-        if (age > before) {
+        if (age > before && queue->id != DOUBTED) {
             return "entries are out of order";
         }
 
@@ -159,6 +163,14 @@ walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
             return "two queues have one id";
         }
 
+        /* what is known beside Redis, in place of entries */
+
+        if (ngx_patient_guard_queue(zone, ref)->id
+            == NGX_PATIENT_GUARD_FLEET)
+        {
+            continue;
+        }
+
         wrong = walk_entries(walk, ref);
         if (wrong) {
             return wrong;
@@ -166,6 +178,36 @@ walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
     }
 
     return NULL;
+}
+
+
+static const char *
+walk_outbox(walk_t *walk)
+{
+    ngx_patient_guard_ref_t      ref, older;
+    ngx_patient_guard_letter_t  *letter;
+
+    older = 0;
+
+    for (ref = walk->node->outbox.first; ref; ref = letter->newer) {
+
+        letter = ngx_patient_guard_letter(&walk->node->zone, ref);
+
+        if (!find_cell(walk, ref, LETTER)
+            || !find_cell(walk, letter->more, LETTER))
+        {
+            return "a letter is in two places";
+        }
+
+        if (letter->older != older) {
+            return "a letter does not know who is older";
+        }
+
+        older = ref;
+    }
+
+    return walk->node->outbox.last == older
+           ? NULL : "the last letter is not the last";
 }
 
 
@@ -251,6 +293,10 @@ walk_node(ngx_patient_guard_node_t *node)
     }
 
     if (wrong == NULL) {
+        wrong = walk_outbox(&walk);
+    }
+
+    if (wrong == NULL) {
         wrong = walk_chains(&walk, node->members, node->member_mask, MEMBER,
                             offsetof(ngx_patient_guard_member_t, chain),
                             walk.members);
@@ -275,11 +321,11 @@ walk_node(ngx_patient_guard_node_t *node)
 /* lookups of all kinds */
 
 static ngx_patient_guard_limit_t  limits[] = {
-    { .id = 3, .signal = NGX_PATIENT_GUARD_LOOKUPS,
+    { .id = 0x103, .signal = NGX_PATIENT_GUARD_LOOKUPS,
       .action = NGX_PATIENT_GUARD_DENY, .window = 32000, .count = 9 },
-    { .id = 4, .signal = NGX_PATIENT_GUARD_PATIENTS_SEEN,
+    { .id = 0x104, .signal = NGX_PATIENT_GUARD_PATIENTS_SEEN,
       .action = NGX_PATIENT_GUARD_CHALLENGE, .window = 32000, .count = 4 },
-    { .id = 5, .signal = NGX_PATIENT_GUARD_PATIENTS_SEEN,
+    { .id = 0x105, .signal = NGX_PATIENT_GUARD_PATIENTS_SEEN,
       .action = NGX_PATIENT_GUARD_LOG, .window = 320000, .count = 3 }
 };
 
@@ -303,6 +349,67 @@ lookup_one(ngx_patient_guard_lookup_t *lookup, uint64_t account,
 }
 
 
+/* a parcel is taken; Redis answers it, or does not; news of any kind */
+
+static void
+tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
+    ngx_patient_guard_lookup_t *lookup)
+{
+    uint32_t                     claim, i;
+    ngx_uint_t                   n;
+    ngx_patient_guard_image_t   *image;
+    ngx_patient_guard_patient_t  patient;
+
+    static u_char                      sets[64], set[64];
+    static ngx_patient_guard_news_t    news;
+    static ngx_patient_guard_parcel_t  parcel;
+
+    shm->limits = lookup->limits;
+    shm->nlimits = lookup->nlimits;
+    shm->grants = lookup->grants;
+
+    parcel.now = now;
+
+    if (ngx_patient_guard_floor_take(shm, NULL, &parcel, sets, sizeof(sets),
+                                     &claim) != NGX_OK
+        || random() % 4 == 0)
+    {
+        return;
+    }
+
+    memset(&news, 0, sizeof(news));
+
+    news.challenged = (random() % 8 == 0);
+    news.since = news.challenged ? now : 0;
+    news.cleared = random() % 8 ? 0 : now;
+    news.superseded = parcel.number && random() % 4 == 0;
+
+    for (n = 0; n < parcel.nlimits; n++) {
+        image = &news.images[n];
+        image->newest = now * 32 / parcel.limits[n].window;
+
+        for (i = random() % 8; i; i--) {
+            image->counts[(image->newest - random() % 33) % 33]++;
+            image->total++;
+        }
+
+        if (parcel.sets
+            && parcel.limits[n].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN)
+        {
+            image->set = set;
+            image->nset = image->total;
+
+            for (i = 0; i < image->nset; i++) {
+                patient = 1 + (n + i) % PATIENTS;
+                memcpy(set + 8 * i, &patient, 8);
+            }
+        }
+    }
+
+    ngx_patient_guard_floor_news(shm, &parcel, claim, &news);
+}
+
+
 static void
 lookup_any(ngx_patient_guard_shm_t *shm)
 {
@@ -312,6 +419,8 @@ lookup_any(ngx_patient_guard_shm_t *shm)
     ngx_patient_guard_named_t   patients[NAMED];
     ngx_patient_guard_tally_t   tally;
     ngx_patient_guard_lookup_t  lookup;
+
+    ngx_patient_guard_unanswered_t  call;
 
     back = random() % 20 ? 0 : random() % 40000;
     now += random() % 2 ? 0 : random() % 4000;
@@ -335,8 +444,29 @@ lookup_any(ngx_patient_guard_shm_t *shm)
         patients[i].previous = patients[i].current ^ (uint64_t) 1 << 32;
     }
 
-    if (random() % 4) {
+    switch (random() % 8) {
+
+    case 0:
+    case 1:
+    case 2:
         (void) ngx_patient_guard_shm_count(shm, &lookup, &tally);
+        return;
+
+    case 3:
+    case 4:
+        call.number = random() % 2 ? 1 + random() : 0;
+        call.worker = random() % 3;
+        (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &call,
+                                             random() % 2);
+        return;
+
+    case 5:
+        (void) ngx_patient_guard_floor_answer(shm, &lookup, &tally,
+                                              random() % 8);
+        return;
+
+    case 6:
+        tell_any(shm, lookup.now, &lookup);
         return;
     }
 
@@ -347,8 +477,10 @@ lookup_any(ngx_patient_guard_shm_t *shm)
     tally.challenged = (random() % 8 == 0);
     tally.challenger = 1;
     tally.passed = (random() % 8 == 0);
+    tally.since = tally.challenged ? lookup.now : 0;
+    tally.cleared = tally.passed ? lookup.now : 0;
 
-    ngx_patient_guard_shm_note(shm, &lookup, &tally);
+    (void) ngx_patient_guard_floor_note(shm, &lookup, &tally);
 }
 
 
@@ -359,7 +491,7 @@ lookups_leave_the_zone_whole(void)
     const char               *wrong;
     ngx_patient_guard_shm_t  *shm;
 
-    shm = embedded(2);
+    shm = embedded_beside(2);
     wrong = walk_node(shm->node);
 
     for (i = 0; i < 20000 && wrong == NULL; i++) {
@@ -394,7 +526,7 @@ a_worker_may_be_killed_at_any_moment(void)
     const char               *wrong;
     ngx_patient_guard_shm_t  *shm;
 
-    shm = embedded(2);
+    shm = embedded_beside(2);
     wrong = NULL;
     saved = 0;
 
@@ -436,7 +568,7 @@ a_worker_may_be_killed_at_any_instruction(void)
     const char                *wrong;
     ngx_patient_guard_shm_t   *shm;
 
-    shm = embedded(1);
+    shm = embedded_beside(1);
     live = (u_char *) shm->pool;
     size = 2 * ngx_pagesize;
     copy = calloc(1, size);
@@ -517,7 +649,7 @@ who_was_idle_longest_makes_room(void)
     ngx_patient_guard_lookup_t   lookup;
     ngx_patient_guard_account_t  alias;
 
-    shm = embedded(1);
+    shm = embedded_beside(1);
     wrong = n = 0;
 
     for (i = 0; i < 2000; i++) {
@@ -574,7 +706,7 @@ an_account_too_large_is_an_error(void)
     ngx_patient_guard_tally_t   tally;
     ngx_patient_guard_lookup_t  lookup;
 
-    shm = embedded(1);
+    shm = embedded_beside(1);
     memset(patients, 0, sizeof(patients));
 
     for (lookup.npatients = 0;
@@ -626,7 +758,7 @@ the_present_account_is_never_evicted(void)
     ngx_patient_guard_tally_t     tally;
     ngx_patient_guard_lookup_t    lookup;
 
-    shm = embedded(1);
+    shm = embedded_beside(1);
     wide.count = 1000;
 
     lookup_one(&lookup, 2, &patient);
@@ -646,7 +778,7 @@ the_present_account_is_never_evicted(void)
     is(ngx_patient_guard_shm_evicted(shm), 1, "the other one had to go");
     ok(ngx_patient_guard_member_find(shm->node, &lookup.account) != 0,
        "it is still there");
-    ok(shm->node->zone.pool.nfree < 6, "and %d cells",
+    ok(shm->node->zone.pool.nfree < 12, "and %d cells",
        (int) shm->node->zone.pool.nfree);
     ok(walk_node(shm->node) == NULL, "the zone is whole");
 }

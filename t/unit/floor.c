@@ -1,16 +1,17 @@
 
-/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm */
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor */
 
 
 /* shared memory beside Redis: what it takes over of the fleet's verdicts */
 
 
 #include "embedded.h"
+#include "ngx_patient_guard_floor.h"
 #include "tap.h"
 
 
 static ngx_patient_guard_limit_t   limit = {
-    .id = 3, .signal = NGX_PATIENT_GUARD_LOOKUPS,
+    .id = 0x103, .signal = NGX_PATIENT_GUARD_LOOKUPS,
     .action = NGX_PATIENT_GUARD_CHALLENGE, .window = 32000, .count = 2
 };
 
@@ -47,8 +48,10 @@ note(unsigned charged, unsigned challenged, unsigned passed)
     tally.charged = charged;
     tally.challenged = challenged;
     tally.passed = passed;
+    tally.since = challenged ? lookup.now : 0;
+    tally.cleared = passed ? lookup.now : 0;
 
-    ngx_patient_guard_shm_note(shm, &lookup, &tally);
+    (void) ngx_patient_guard_floor_note(shm, &lookup, &tally);
 }
 
 
@@ -181,7 +184,7 @@ limits_that_are_gone_make_room(void)
     lookup.limits = &daily;
 
     for (i = room = 0; i < 10; i++) {
-        daily.id = 100 + i;
+        daily.id = 0x200 + i;
 
         for (n = 1; n <= 100; n++) {
             patient.current = n;
@@ -200,7 +203,7 @@ limits_that_are_gone_make_room(void)
     lookup.now -= 3 * 86400000;
 
     for (i = 0; i < 10; i++) {
-        daily.id = 200 + i;
+        daily.id = 0x300 + i;
 
         for (n = 1; n <= 100; n++) {
             patient.current = n;
@@ -225,7 +228,7 @@ limits_that_are_gone_make_room(void)
 int
 main(void)
 {
-    shm = embedded(4);
+    shm = embedded_beside(4);
 
     what_was_charged_is_charged();
     what_the_fleet_admits_challenges_nobody_here();

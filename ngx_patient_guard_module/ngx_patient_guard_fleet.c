@@ -1,0 +1,160 @@
+
+#include "ngx_patient_guard_fleet.h"
+#include "ngx_patient_guard_count.h"
+
+
+/* beside the queues of limits; see ngx_patient_guard_count.c */
+#define NGX_PATIENT_GUARD_DOUBTED  3           /* newest: when it was */
+                                               /*   cleared, ms       */
+
+
+ngx_patient_guard_fleet_t *
+ngx_patient_guard_fleet_find(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_queue_find(&node->zone,
+                            &ngx_patient_guard_member(node, member)->queues,
+                            NGX_PATIENT_GUARD_FLEET);
+
+    return ref ? ngx_patient_guard_cell(&node->zone, ref) : NULL;
+}
+
+
+ngx_patient_guard_fleet_t *
+ngx_patient_guard_fleet(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, uint32_t until)
+{
+    ngx_patient_guard_fleet_t  *fleet;
+
+    fleet = ngx_patient_guard_fleet_find(node, member);
+
+    if (fleet == NULL) {
+        fleet = ngx_patient_guard_cell(&node->zone,
+                   ngx_patient_guard_queue_add(&node->zone,
+                            &ngx_patient_guard_member(node, member)->queues,
+                            NGX_PATIENT_GUARD_FLEET));
+    }
+
+    /* one word: whole whenever a worker is killed */
+
+    fleet->until = ngx_max(fleet->until, until);
+
+    return fleet;
+}
+
+
+ngx_patient_guard_ref_t
+ngx_patient_guard_doubted(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    return ngx_patient_guard_queue_find(&node->zone,
+                            &ngx_patient_guard_member(node, member)->queues,
+                            NGX_PATIENT_GUARD_DOUBTED);
+}
+
+
+ngx_patient_guard_ref_t
+ngx_patient_guard_doubted_add(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_doubted(node, member);
+
+    if (ref) {
+        return ref;
+    }
+
+    return ngx_patient_guard_queue_add(&node->zone,
+                            &ngx_patient_guard_member(node, member)->queues,
+                            NGX_PATIENT_GUARD_DOUBTED);
+}
+
+
+uint64_t
+ngx_patient_guard_cleared(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_doubted(node, member);
+
+    return ref ? ngx_patient_guard_queue(&node->zone, ref)->newest : 0;
+}
+
+
+void
+ngx_patient_guard_cleared_since(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    uint64_t cleared)
+{
+    uint32_t                    until;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *queue;
+
+    if (cleared <= ngx_patient_guard_cleared(node, member)) {
+        return;
+    }
+
+    ngx_patient_guard_clear(node, member, lookup);
+
+    ref = ngx_patient_guard_doubted_add(node, member);
+
+    /* kept for as long as any window may last */
+
+    until = (uint32_t) ((lookup->now + NGX_PATIENT_GUARD_WINDOW_MAX) / 1000);
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+
+    ngx_patient_guard_queue_mark(&node->zone, ref, cleared, queue->total,
+                                 ngx_max(queue->until, until));
+}
+
+
+void
+ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *previous,
+    ngx_uint_t sets, uint32_t until)
+{
+    ngx_patient_guard_fleet_t        *fleet;
+    ngx_patient_guard_letter_more_t  *more;
+
+    fleet = ngx_patient_guard_fleet(node, member, until);
+
+    if (fleet->letter == 0) {
+        ngx_patient_guard_letter_add(&node->zone, &node->outbox,
+                               &ngx_patient_guard_member(node, member)->alias,
+                               &fleet->letter);
+    }
+
+    more = ngx_patient_guard_letter_more(&node->zone, fleet->letter);
+
+    ngx_patient_guard_save(&node->zone, more);
+
+    more->previous = *previous;
+    more->sets |= (uint32_t) sets;
+
+    ngx_patient_guard_commit(&node->zone);
+}
+
+
+void
+ngx_patient_guard_outbox_rename(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    ngx_patient_guard_fleet_t   *fleet;
+    ngx_patient_guard_letter_t  *letter;
+
+    fleet = ngx_patient_guard_fleet_find(node, member);
+
+    if (fleet && fleet->letter) {
+        letter = ngx_patient_guard_letter(&node->zone, fleet->letter);
+
+        ngx_patient_guard_save(&node->zone, letter);
+
+        letter->account = ngx_patient_guard_member(node, member)->alias;
+
+        ngx_patient_guard_commit(&node->zone);
+    }
+}

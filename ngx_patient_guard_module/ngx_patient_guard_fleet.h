@@ -1,0 +1,62 @@
+
+/*
+ * What a node knows of an account beside Redis, apart from its windows: when
+ * it was last heard of, what is in doubt, and its letter in the outbox.
+ * Every function wants the lock of the zone held.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_FLEET_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_FLEET_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_image.h"
+#include "ngx_patient_guard_node.h"
+
+
+/* cells that an account may take beside those of its windows */
+#define NGX_PATIENT_GUARD_FLEET_CELLS  (1 + 1 + 2 + NGX_PATIENT_GUARD_DOUBTS)
+
+/* and those that one lookup may add */
+#define NGX_PATIENT_GUARD_FLEET_ADDS   (1 + 1 + 2 + 1)
+
+
+/* made if it is new; "until" as of a queue */
+ngx_patient_guard_fleet_t *ngx_patient_guard_fleet(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member,
+    uint32_t until);
+
+/* NULL if there is none */
+ngx_patient_guard_fleet_t *ngx_patient_guard_fleet_find(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
+
+/* when Redis last saw the account pass a challenge, as far as is known here */
+uint64_t ngx_patient_guard_cleared(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member);
+
+/* learns of it; what this node counted before is of no concern any more */
+void ngx_patient_guard_cleared_since(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    uint64_t cleared);
+
+/*
+ * The account has something to be told, or "sets" to be asked for.  The
+ * previous alias may be zero.
+ */
+void ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *previous,
+    ngx_uint_t sets, uint32_t until);
+
+/* the account goes by another alias: its letter as well */
+void ngx_patient_guard_outbox_rename(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member);
+
+/* the queue whose entries are the charges in doubt; 0: none */
+ngx_patient_guard_ref_t ngx_patient_guard_doubted(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
+ngx_patient_guard_ref_t ngx_patient_guard_doubted_add(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
+
+
+#endif /* _NGX_PATIENT_GUARD_FLEET_H_INCLUDED_ */

@@ -1,0 +1,88 @@
+
+/*
+ * What a node knows by itself beside Redis, in shared memory: below this
+ * floor no verdict falls.  It refuses whom it has seen refused, without
+ * asking; it decides alone while Redis is away, or where it need not be asked
+ * first; and it tells Redis afterwards what it has charged meanwhile.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_FLOOR_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_FLOOR_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_image.h"
+#include "ngx_patient_guard_shm.h"
+
+
+#define NGX_PATIENT_GUARD_KNOWN    1           /* known patients may pass */
+#define NGX_PATIENT_GUARD_CHECKED  2           /* see NGX_DECLINED */
+#define NGX_PATIENT_GUARD_AWAY     4           /* Redis can't be asked */
+
+/*
+ * NGX_OK        answered: the lookup is refused, and that has been heard of
+ *               Redis within half a second; or its patients are known and no
+ *               count can rise;
+ * NGX_AGAIN     Redis has to be asked; a challenge that this node knows of,
+ *               or has just opened, goes with the lookup;
+ * NGX_DECLINED  refused as far as is known here, but Redis is to be asked how
+ *               the account stands: that parcel waits in the outbox.  Come
+ *               back with CHECKED when it has answered;
+ * NGX_ERROR     no room in the zone.
+ */
+ngx_int_t ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_uint_t flags);
+
+/* a call to Redis that was sent and not answered; number 0: none was sent */
+
+typedef struct {
+    uint64_t                     number;
+    ngx_uint_t                   worker;
+} ngx_patient_guard_unanswered_t;
+
+/*
+ * Decides by what this node knows, charges, and has Redis told.  NGX_AGAIN,
+ * if Redis is "there", and has to be asked first: a challenge may be passed.
+ * NGX_ERROR if there is no room in the zone.
+ */
+ngx_int_t ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_patient_guard_unanswered_t *call, ngx_uint_t there);
+
+/*
+ * Takes over what Redis decided of a lookup.  1 if the fleet knows more of
+ * the account than this node does: that parcel waits in the outbox.
+ */
+ngx_uint_t ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+
+/*
+ * A parcel from the outbox, that of the account or, with NULL, of who has
+ * waited longest; "now" is set.  NGX_DECLINED if there is none.  Its sets are
+ * written to "sets", as many as "size" bytes hold.
+ */
+ngx_int_t ngx_patient_guard_floor_take(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_account_t *account, ngx_patient_guard_parcel_t *parcel,
+    u_char *sets, size_t size, uint32_t *claim);
+
+/* Redis has got it, and answered by the news */
+void ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_parcel_t *parcel, uint32_t claim,
+    ngx_patient_guard_news_t *news);
+
+/*
+ * Numbers for calls, NGX_PATIENT_GUARD_NUMBERS of them from the returned one
+ * on: nobody else's, and above all that were given before and "least".
+ */
+uint64_t ngx_patient_guard_floor_numbers(ngx_patient_guard_shm_t *shm,
+    uint64_t least);
+
+#define NGX_PATIENT_GUARD_NUMBERS  (1 << 20)
+
+/* does anybody wait in the outbox?  without the lock: it may be over by now */
+#define ngx_patient_guard_floor_owes(shm)  ((shm)->node->outbox.first != 0)
+
+
+#endif /* _NGX_PATIENT_GUARD_FLOOR_H_INCLUDED_ */

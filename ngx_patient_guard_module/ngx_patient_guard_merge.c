@@ -1,0 +1,394 @@
+
+#include "ngx_patient_guard_merge.h"
+#include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_parcel.h"
+#include "ngx_patient_guard_resp.h"
+
+#include <ngx_event.h>
+
+
+#define NGX_PATIENT_GUARD_MERGE_BATCH  32      /* parcels */
+#define NGX_PATIENT_GUARD_MERGE_MOST   128     /* under way */
+#define NGX_PATIENT_GUARD_MERGE_SETS   65536   /* bytes of one */
+
+/* ms between two looks for what other workers have left behind */
+#define NGX_PATIENT_GUARD_MERGE_IDLE   1000
+
+
+typedef struct {
+    ngx_patient_guard_command_t       command; /* first */
+    ngx_queue_t                       queue;   /* under way, or free */
+    ngx_queue_t                       waiters;
+    ngx_patient_guard_merge_t        *merge;
+    ngx_patient_guard_parcel_t        parcel;
+    uint32_t                          claim;
+} ngx_patient_guard_sync_t;
+
+
+struct ngx_patient_guard_merge_s {
+    ngx_patient_guard_script_conf_t  *conf;
+    ngx_patient_guard_script_t       *script;
+    ngx_msec_t                        interval;
+    ngx_event_t                       tick;
+    ngx_queue_t                       under_way;
+    ngx_queue_t                       free;
+    ngx_uint_t                        n;       /* under way */
+    ngx_pool_t                       *pool;
+    u_char                            session[8];
+    ngx_patient_guard_news_t          news;
+    u_char                            sets[NGX_PATIENT_GUARD_MERGE_SETS];
+};
+
+
+static void ngx_patient_guard_merge_tick(ngx_event_t *ev);
+static ngx_patient_guard_sync_t *ngx_patient_guard_merge_find(
+    ngx_patient_guard_merge_t *merge, ngx_patient_guard_account_t *account);
+static ngx_patient_guard_sync_t *ngx_patient_guard_merge_sync(
+    ngx_patient_guard_merge_t *merge);
+static ngx_int_t ngx_patient_guard_merge_send(
+    ngx_patient_guard_merge_t *merge, ngx_patient_guard_account_t *account,
+    uint64_t now, ngx_msec_t deadline, ngx_patient_guard_sync_t *sync);
+static size_t ngx_patient_guard_sync_size(
+    ngx_patient_guard_command_t *command);
+static u_char *ngx_patient_guard_sync_write(
+    ngx_patient_guard_command_t *command, u_char *p,
+    ngx_patient_guard_caller_t *caller, const u_char *digest);
+static ngx_int_t ngx_patient_guard_sync_answered(
+    ngx_patient_guard_command_t *command, ngx_int_t rc, ngx_str_t *text);
+static void ngx_patient_guard_sync_done(ngx_patient_guard_sync_t *sync,
+    ngx_int_t rc);
+
+
+ngx_patient_guard_merge_t *
+ngx_patient_guard_merge_create(ngx_patient_guard_script_conf_t *conf,
+    ngx_patient_guard_script_t *script, ngx_msec_t interval,
+    ngx_cycle_t *cycle)
+{
+    ngx_patient_guard_merge_t  *merge;
+
+    merge = ngx_pcalloc(cycle->pool, sizeof(ngx_patient_guard_merge_t));
+    if (merge == NULL) {
+        return NULL;
+    }
+
+    merge->conf = conf;
+    merge->script = script;
+    merge->interval = interval;
+    merge->pool = cycle->pool;
+
+    ngx_queue_init(&merge->under_way);
+    ngx_queue_init(&merge->free);
+
+    ngx_patient_guard_session(conf->shm->node, NGX_PATIENT_GUARD_SESSION_NODE,
+                              merge->session);
+
+    merge->tick.handler = ngx_patient_guard_merge_tick;
+    merge->tick.data = merge;
+    merge->tick.log = cycle->log;
+    merge->tick.cancelable = 1;        /* other workers see to it then */
+
+    ngx_add_timer(&merge->tick, NGX_PATIENT_GUARD_MERGE_IDLE);
+
+    return merge;
+}
+
+
+void
+ngx_patient_guard_merge_destroy(ngx_patient_guard_merge_t *merge)
+{
+    if (merge->tick.timer_set) {
+        ngx_del_timer(&merge->tick);
+    }
+}
+
+
+void
+ngx_patient_guard_merge_soon(ngx_patient_guard_merge_t *merge)
+{
+    if (!merge->tick.timer_set) {
+
+        /* it has been cancelled: the worker goes */
+
+        return;
+    }
+
+    if ((ngx_msec_int_t) (merge->tick.timer.key - ngx_current_msec)
+        > (ngx_msec_int_t) merge->interval)
+    {
+        ngx_del_timer(&merge->tick);
+        ngx_add_timer(&merge->tick, merge->interval);
+    }
+}
+
+
+static void
+ngx_patient_guard_merge_tick(ngx_event_t *ev)
+{
+    ngx_uint_t                  i;
+    ngx_time_t                 *tp;
+    ngx_msec_t                  delay;
+    ngx_patient_guard_merge_t  *merge = ev->data;
+
+    delay = NGX_PATIENT_GUARD_MERGE_IDLE;
+
+    if (ngx_patient_guard_floor_owes(merge->conf->shm)) {
+
+        tp = ngx_timeofday();
+
+        for (i = 0; i < NGX_PATIENT_GUARD_MERGE_BATCH; i++) {
+
+            if (merge->n >= NGX_PATIENT_GUARD_MERGE_BATCH
+                || !ngx_patient_guard_script_there(merge->script)
+                || ngx_patient_guard_merge_send(merge, NULL,
+                                  (uint64_t) tp->sec * 1000 + tp->msec,
+                                  ngx_patient_guard_peer_deadline(
+                                                 &merge->conf->peer), NULL)
+                   != NGX_OK)
+            {
+                break;
+            }
+        }
+
+        delay = merge->interval;
+    }
+
+    if (!ngx_exiting) {
+        ngx_add_timer(&merge->tick, delay);
+    }
+}
+
+
+ngx_int_t
+ngx_patient_guard_merge_now(ngx_patient_guard_merge_t *merge,
+    ngx_patient_guard_account_t *account, uint64_t now, ngx_msec_t deadline,
+    ngx_patient_guard_waiter_t *waiter)
+{
+    ngx_int_t                  rc;
+    ngx_patient_guard_sync_t  *sync;
+
+    sync = ngx_patient_guard_merge_find(merge, account);
+
+    if (sync == NULL) {
+
+        if (!ngx_patient_guard_script_there(merge->script)) {
+            return NGX_DECLINED;
+        }
+
+        sync = ngx_patient_guard_merge_sync(merge);
+
+        if (sync == NULL) {
+            return NGX_DECLINED;
+        }
+
+        rc = ngx_patient_guard_merge_send(merge, account, now, deadline, sync);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (waiter) {
+        ngx_queue_insert_tail(&sync->waiters, &waiter->queue);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_patient_guard_sync_t *
+ngx_patient_guard_merge_find(ngx_patient_guard_merge_t *merge,
+    ngx_patient_guard_account_t *account)
+{
+    ngx_queue_t               *q;
+    ngx_patient_guard_sync_t  *sync;
+
+    for (q = ngx_queue_head(&merge->under_way);
+         q != ngx_queue_sentinel(&merge->under_way);
+         q = ngx_queue_next(q))
+    {
+        sync = ngx_queue_data(q, ngx_patient_guard_sync_t, queue);
+
+        if (sync->parcel.account.word[0] == account->word[0]
+            && sync->parcel.account.word[1] == account->word[1])
+        {
+            return sync;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_patient_guard_sync_t *
+ngx_patient_guard_merge_sync(ngx_patient_guard_merge_t *merge)
+{
+    ngx_queue_t               *q;
+    ngx_patient_guard_sync_t  *sync;
+
+    if (merge->n == NGX_PATIENT_GUARD_MERGE_MOST) {
+        return NULL;
+    }
+
+    if (ngx_queue_empty(&merge->free)) {
+
+        sync = ngx_pcalloc(merge->pool, sizeof(ngx_patient_guard_sync_t));
+        if (sync == NULL) {
+            return NULL;
+        }
+
+        sync->merge = merge;
+        sync->command.size = ngx_patient_guard_sync_size;
+        sync->command.write = ngx_patient_guard_sync_write;
+        sync->command.answered = ngx_patient_guard_sync_answered;
+        sync->command.account = &sync->parcel.account;
+
+        ngx_queue_init(&sync->waiters);
+        ngx_queue_insert_head(&merge->free, &sync->queue);
+    }
+
+    q = ngx_queue_head(&merge->free);
+
+    return ngx_queue_data(q, ngx_patient_guard_sync_t, queue);
+}
+
+
+/* account NULL: whose turn it is; NGX_DONE: there is no such parcel */
+
+static ngx_int_t
+ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
+    ngx_patient_guard_account_t *account, uint64_t now, ngx_msec_t deadline,
+    ngx_patient_guard_sync_t *sync)
+{
+    if (sync == NULL) {
+        sync = ngx_patient_guard_merge_sync(merge);
+
+        if (sync == NULL) {
+            return NGX_DECLINED;
+        }
+    }
+
+    sync->parcel.now = now;
+
+    if (ngx_patient_guard_floor_take(merge->conf->shm, account, &sync->parcel,
+                                     merge->sets,
+                                     NGX_PATIENT_GUARD_MERGE_SETS,
+                                     &sync->claim)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    sync->command.again = 0;
+    sync->command.most = NGX_PATIENT_GUARD_REPLY_HUGE;
+    sync->command.deadline = deadline;
+
+    if (ngx_patient_guard_script_send(merge->script, &sync->command)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_queue_remove(&sync->queue);
+    ngx_queue_insert_tail(&merge->under_way, &sync->queue);
+
+    merge->n++;
+
+    return NGX_OK;
+}
+
+
+static size_t
+ngx_patient_guard_sync_size(ngx_patient_guard_command_t *command)
+{
+    ngx_patient_guard_sync_t  *sync = (ngx_patient_guard_sync_t *) command;
+
+    return ngx_patient_guard_call_sync_size(&sync->merge->conf->keys,
+                                            &sync->parcel);
+}
+
+
+static u_char *
+ngx_patient_guard_sync_write(ngx_patient_guard_command_t *command, u_char *p,
+    ngx_patient_guard_caller_t *caller, const u_char *digest)
+{
+    ngx_patient_guard_sync_t  *sync = (ngx_patient_guard_sync_t *) command;
+
+    caller->session = sync->merge->session;
+
+    return ngx_patient_guard_call_sync_write(p, &sync->merge->conf->keys,
+                                             &sync->parcel, caller, digest);
+}
+
+
+static ngx_int_t
+ngx_patient_guard_sync_answered(ngx_patient_guard_command_t *command,
+    ngx_int_t rc, ngx_str_t *text)
+{
+    ngx_patient_guard_sync_t   *sync = (ngx_patient_guard_sync_t *) command;
+
+    ngx_patient_guard_merge_t  *merge;
+
+    merge = sync->merge;
+
+    if (rc == NGX_AGAIN) {
+
+        /* what was to be told is taken anew: its bytes are gone */
+
+        if (ngx_patient_guard_floor_take(merge->conf->shm,
+                                  &sync->parcel.account, &sync->parcel,
+                                  merge->sets, NGX_PATIENT_GUARD_MERGE_SETS,
+                                  &sync->claim)
+            == NGX_OK
+            && ngx_patient_guard_script_send(merge->script, command)
+               == NGX_OK)
+        {
+            return NGX_OK;
+        }
+
+        rc = NGX_DECLINED;
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_patient_guard_call_news(text, command->nonce, &sync->parcel,
+                                         &merge->news);
+        if (rc == NGX_OK) {
+            ngx_patient_guard_floor_news(merge->conf->shm, &sync->parcel,
+                                         sync->claim, &merge->news);
+        }
+    }
+
+    ngx_patient_guard_sync_done(sync, rc == NGX_OK ? NGX_OK : NGX_ERROR);
+
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
+static void
+ngx_patient_guard_sync_done(ngx_patient_guard_sync_t *sync, ngx_int_t rc)
+{
+    ngx_queue_t                  waiters, *q;
+    ngx_patient_guard_waiter_t  *waiter;
+
+    ngx_queue_remove(&sync->queue);
+    ngx_queue_insert_head(&sync->merge->free, &sync->queue);
+
+    sync->merge->n--;
+
+    /* a waiter may send anew, by this very sync */
+
+    ngx_queue_init(&waiters);
+
+    if (!ngx_queue_empty(&sync->waiters)) {
+        ngx_queue_add(&waiters, &sync->waiters);
+        ngx_queue_init(&sync->waiters);
+    }
+
+    while (!ngx_queue_empty(&waiters)) {
+
+        q = ngx_queue_head(&waiters);
+        ngx_queue_remove(q);
+
+        waiter = ngx_queue_data(q, ngx_patient_guard_waiter_t, queue);
+        waiter->done(waiter, rc);
+    }
+}

@@ -1,0 +1,75 @@
+
+/*
+ * The outbox: accounts of which Redis has not been told yet what this node
+ * counted by itself, oldest first.
+ *
+ * A worker takes an account's letter and tells Redis; meanwhile it is
+ * claimed, lest others do the same.  When the worker has gone or Redis did
+ * not answer, the claim lapses, and anybody sends it again.  Every function
+ * wants the lock of the zone held.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_OUTBOX_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_OUTBOX_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_zone.h"
+
+
+/* an account in the outbox: one cell, and the one that it goes on in */
+
+typedef struct {
+    ngx_patient_guard_account_t  account;
+    ngx_patient_guard_ref_t      older;
+    ngx_patient_guard_ref_t      newer;
+    ngx_patient_guard_ref_t      more;
+    uint32_t                     claimed;      /* ms, low 32 bits; 0: no */
+} ngx_patient_guard_letter_t;
+
+typedef struct {
+    ngx_patient_guard_account_t  previous;
+    uint64_t                     number;       /* of what is SENDING, or 0 */
+    uint32_t                     sets;         /* ask for them */
+    uint32_t                     again;        /* it has been sent before */
+} ngx_patient_guard_letter_more_t;
+
+
+/* one block, saved like any other */
+
+typedef struct {
+    ngx_patient_guard_ref_t      first;
+    ngx_patient_guard_ref_t      last;
+    uint64_t                     unused[3];
+} ngx_patient_guard_outbox_t;
+
+
+ngx_patient_guard_letter_t *ngx_patient_guard_letter(
+    ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t ref);
+ngx_patient_guard_letter_more_t *ngx_patient_guard_letter_more(
+    ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t ref);
+
+/*
+ * A new letter, the last one; "place", which will hold it, is altered in the
+ * same step.  Wants two cells in reserve.
+ */
+void ngx_patient_guard_letter_add(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_account_t *account,
+    ngx_patient_guard_ref_t *place);
+
+/* "place" no longer holds it */
+void ngx_patient_guard_letter_drop(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t *place);
+
+/* behind all others, and not claimed any more */
+void ngx_patient_guard_letter_back(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t ref);
+
+/* the oldest that is not claimed, of "now" in ms; 0: none */
+ngx_patient_guard_ref_t ngx_patient_guard_letter_next(
+    ngx_patient_guard_zone_t *zone, ngx_patient_guard_outbox_t *outbox,
+    uint64_t now);
+
+
+#endif /* _NGX_PATIENT_GUARD_OUTBOX_H_INCLUDED_ */

@@ -1,0 +1,352 @@
+
+#include "ngx_patient_guard_parcel.h"
+#include "ngx_patient_guard_count.h"
+
+
+/* a call of a worker in one word: its number lies below */
+#define NGX_PATIENT_GUARD_WORKER     53
+
+
+static u_char *ngx_patient_guard_parcel_window(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image,
+    ngx_uint_t bare, ngx_uint_t frozen, u_char *p, u_char *last);
+static void ngx_patient_guard_parcel_doubts(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel);
+
+
+ngx_int_t
+ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, uint64_t number, ngx_uint_t worker,
+    uint64_t when, uint32_t count, uint32_t until)
+{
+    ngx_uint_t                  n;
+    ngx_patient_guard_ref_t     ref, entry;
+    ngx_patient_guard_queue_t  *queue;
+
+    ref = ngx_patient_guard_doubted_add(node, member);
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+    n = 0;
+
+    for (entry = queue->first;
+         entry;
+         entry = ngx_patient_guard_entry(&node->zone, entry)->next)
+    {
+        n++;
+    }
+
+    if (n == NGX_PATIENT_GUARD_DOUBTS) {
+        return NGX_DECLINED;
+    }
+
+    ngx_patient_guard_entry_push(&node->zone, ref,
+                     number | (uint64_t) worker << NGX_PATIENT_GUARD_WORKER,
+                     count, when / 1000, NGX_PATIENT_GUARD_UNSENT);
+
+    ngx_patient_guard_queue_mark(&node->zone, ref, queue->newest,
+                                 queue->total, ngx_max(queue->until, until));
+
+    return NGX_OK;
+}
+
+
+void
+ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel,
+    u_char *sets, size_t size, uint32_t *claim)
+{
+    u_char                           *p, *last;
+    ngx_uint_t                        i, bare, frozen;
+    ngx_patient_guard_ref_t           ref;
+    ngx_patient_guard_fleet_t        *fleet;
+    ngx_patient_guard_letter_t       *letter;
+    ngx_patient_guard_limit_t        *limit;
+    ngx_patient_guard_letter_more_t  *more;
+
+    fleet = ngx_patient_guard_fleet_find(node, member);
+    letter = ngx_patient_guard_letter(&node->zone, fleet->letter);
+    more = ngx_patient_guard_letter_more(&node->zone, fleet->letter);
+
+    parcel->account = letter->account;
+    parcel->previous = more->previous;
+    parcel->sets = more->sets;
+    parcel->cleared = ngx_patient_guard_cleared(node, member);
+    parcel->number = 0;
+    parcel->challenger = ngx_patient_guard_challenger(node, member,
+                                               parcel->limits, parcel->nlimits,
+                                               &parcel->since);
+    p = sets;
+    last = sets + size;
+    frozen = (more->number != 0);
+
+    for (i = 0; i < parcel->nlimits; i++) {
+
+        limit = &parcel->limits[i];
+        bare = (limit->signal == NGX_PATIENT_GUARD_LOOKUPS);
+
+        ngx_memzero(&parcel->images[i], sizeof(ngx_patient_guard_image_t));
+
+        if (ngx_patient_guard_queue_find(&node->zone,
+                            &ngx_patient_guard_member(node, member)->queues,
+                            limit->id)
+            == 0)
+        {
+            continue;
+        }
+
+        ref = ngx_patient_guard_queue_now(node, member, limit->id,
+                                          parcel->now, limit->window);
+
+        p = ngx_patient_guard_parcel_window(node, ref, &parcel->images[i],
+                                            bare, frozen, p, last);
+
+        if (bare && parcel->images[i].total) {
+            parcel->number = 1;
+        }
+    }
+
+    ngx_patient_guard_parcel_doubts(node, member, parcel);
+
+    /* what has been frozen is gone from its windows: another number then */
+
+    if (parcel->number == 0) {
+        more->number = 0;
+
+    } else if (!frozen) {
+        more->number = ++node->number;
+    }
+
+    parcel->number = more->number;
+    more->again = (uint32_t) frozen;
+    more->sets = 0;
+
+    *claim = (uint32_t) parcel->now | 1;
+    letter->claimed = *claim;
+}
+
+
+/* marks what it puts into the image; returns the end of the set */
+
+static u_char *
+ngx_patient_guard_parcel_window(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, ngx_patient_guard_image_t *image,
+    ngx_uint_t bare, ngx_uint_t frozen, u_char *p, u_char *last)
+{
+    uint32_t                    state;
+    ngx_patient_guard_entry_t  *entry;
+    ngx_patient_guard_queue_t  *queue;
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+
+    image->set = p;
+
+    for (ref = queue->first; ref; ref = entry->next) {
+
+        entry = ngx_patient_guard_entry(&node->zone, ref);
+        state = ngx_patient_guard_entry_state(entry);
+
+        if (state == NGX_PATIENT_GUARD_SENT
+            || (bare && frozen && state == NGX_PATIENT_GUARD_UNSENT))
+        {
+            continue;
+        }
+
+        if (!bare) {
+            if ((size_t) (last - p) < sizeof(ngx_patient_guard_patient_t)) {
+                break;
+            }
+
+            p = ngx_cpymem(p, &entry->patient,
+                           sizeof(ngx_patient_guard_patient_t));
+            image->nset++;
+        }
+
+        if (state != NGX_PATIENT_GUARD_SENDING) {
+            ngx_patient_guard_entry_mark(&node->zone, ref,
+                                         NGX_PATIENT_GUARD_SENDING);
+        }
+
+        ngx_patient_guard_image_count(image,
+                            ngx_patient_guard_entry_slice(queue, entry))
+                                                              += entry->count;
+        image->total += entry->count;
+    }
+
+    if (image->total) {
+        image->newest = queue->newest;
+    }
+
+    return p;
+}
+
+
+static void
+ngx_patient_guard_parcel_doubts(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel)
+{
+    uint64_t                    now;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_doubt_t  *doubt;
+    ngx_patient_guard_entry_t  *entry;
+
+    parcel->ndoubts = 0;
+    ref = ngx_patient_guard_doubted(node, member);
+
+    if (ref == 0) {
+        return;
+    }
+
+    now = parcel->now / 1000;
+
+    for (ref = ngx_patient_guard_queue(&node->zone, ref)->first;
+         ref && parcel->ndoubts < NGX_PATIENT_GUARD_DOUBTS;
+         ref = entry->next)
+    {
+        entry = ngx_patient_guard_entry(&node->zone, ref);
+        doubt = &parcel->doubts[parcel->ndoubts++];
+
+        ngx_patient_guard_session(node,
+                           entry->patient >> NGX_PATIENT_GUARD_WORKER,
+                           doubt->session);
+
+        doubt->number = entry->patient
+                        & (((uint64_t) 1 << NGX_PATIENT_GUARD_WORKER) - 1);
+        doubt->when = 1000 * (now - (((uint32_t) now - entry->slice)
+                                     & NGX_PATIENT_GUARD_ENTRY_SLICE));
+        doubt->count = entry->count;
+
+        ngx_patient_guard_entry_mark(&node->zone, ref,
+                                     NGX_PATIENT_GUARD_SENDING);
+    }
+}
+
+
+void
+ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel,
+    uint32_t claim, ngx_patient_guard_news_t *news)
+{
+    uint32_t                          state;
+    ngx_uint_t                        i, unsent;
+    ngx_patient_guard_ref_t           next, queue, *queues;
+    ngx_patient_guard_fleet_t        *fleet;
+    ngx_patient_guard_letter_more_t  *more;
+
+    fleet = ngx_patient_guard_fleet_find(node, member);
+
+    if (fleet == NULL || fleet->letter == 0
+        || ngx_patient_guard_letter(&node->zone, fleet->letter)->claimed
+           != claim)
+    {
+        return;
+    }
+
+    more = ngx_patient_guard_letter_more(&node->zone, fleet->letter);
+    queues = &ngx_patient_guard_member(node, member)->queues;
+
+    /* this clock is behind one that told under this name before */
+
+    state = NGX_PATIENT_GUARD_SENT;
+
+    if (news->superseded) {
+        node->number = ngx_max(node->number, news->last);
+
+        if (!more->again) {
+            state = NGX_PATIENT_GUARD_UNSENT;
+        }
+    }
+
+    unsent = 0;
+
+    for (i = 0; i < parcel->nlimits; i++) {
+
+        queue = ngx_patient_guard_queue_find(&node->zone, queues,
+                                             parcel->limits[i].id);
+        if (queue) {
+            unsent |= ngx_patient_guard_parcel_settle(node, queue,
+                              parcel->limits[i].signal
+                              == NGX_PATIENT_GUARD_LOOKUPS
+                              ? state : NGX_PATIENT_GUARD_SENT);
+        }
+    }
+
+    queue = ngx_patient_guard_doubted(node, member);
+    next = queue ? ngx_patient_guard_queue(&node->zone, queue)->first : 0;
+
+    while (next) {
+        queue = next;
+        next = ngx_patient_guard_entry(&node->zone, queue)->next;
+
+        if (ngx_patient_guard_entry_state(
+                              ngx_patient_guard_entry(&node->zone, queue))
+            == NGX_PATIENT_GUARD_SENDING)
+        {
+            ngx_patient_guard_entry_drop(&node->zone, queue);
+        } else {
+            unsent = 1;
+        }
+    }
+
+    more->number = 0;
+
+    if (unsent || more->sets) {
+        ngx_patient_guard_letter_back(&node->zone, &node->outbox,
+                                      fleet->letter);
+        return;
+    }
+
+    ngx_patient_guard_letter_drop(&node->zone, &node->outbox, &fleet->letter);
+}
+
+
+ngx_uint_t
+ngx_patient_guard_parcel_settle(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t state)
+{
+    ngx_uint_t                  unsent;
+    ngx_patient_guard_ref_t     next;
+    ngx_patient_guard_zone_t   *zone;
+    ngx_patient_guard_entry_t  *entry, *prev;
+
+    zone = &node->zone;
+    unsent = 0;
+
+    for (ref = ngx_patient_guard_queue(zone, ref)->first; ref; ref = next) {
+
+        entry = ngx_patient_guard_entry(zone, ref);
+        next = entry->next;
+
+        if (ngx_patient_guard_entry_state(entry) == NGX_PATIENT_GUARD_SENDING)
+        {
+            ngx_patient_guard_entry_mark(zone, ref, state);
+        }
+
+        if (ngx_patient_guard_entry_state(entry) != NGX_PATIENT_GUARD_SENT) {
+            unsent = 1;
+        }
+
+        if (entry->patient || entry->prev == 0) {
+            continue;
+        }
+
+        prev = ngx_patient_guard_entry(zone, entry->prev);
+
+        if (prev->patient == 0 && prev->slice == entry->slice) {
+            ngx_patient_guard_entry_join(zone, ref);
+        }
+    }
+
+    return unsent;
+}
+
+
+void
+ngx_patient_guard_session(ngx_patient_guard_node_t *node, ngx_uint_t worker,
+    u_char session[8])
+{
+    uint64_t  id;
+
+    id = node->id ^ worker;
+
+    ngx_memcpy(session, &id, 8);
+}

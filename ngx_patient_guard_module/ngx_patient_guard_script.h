@@ -1,0 +1,84 @@
+
+/*
+ * Calls of the script by one worker: numbered, taught to a server that does
+ * not know the script, and their answers told apart.
+ */
+
+
+#ifndef _NGX_PATIENT_GUARD_SCRIPT_H_INCLUDED_
+#define _NGX_PATIENT_GUARD_SCRIPT_H_INCLUDED_
+
+
+#include "ngx_patient_guard.h"
+#include "ngx_patient_guard_call.h"
+#include "ngx_patient_guard_peer.h"
+#include "ngx_patient_guard_shm.h"
+
+
+typedef struct ngx_patient_guard_script_s   ngx_patient_guard_script_t;
+typedef struct ngx_patient_guard_command_s  ngx_patient_guard_command_t;
+
+
+/*
+ * A call on its way; it belongs to who sends it, and must outlive its answer.
+ * size() and write() are called while it is sent; answered() is called once
+ * each time that it was sent, never from within ngx_patient_guard_script_send,
+ * and must not resume a request:
+ *
+ *   NGX_OK        this is the reply; answered() returns NGX_OK or, if it is
+ *                 not what was asked for, NGX_ERROR;
+ *   NGX_AGAIN     it was not carried out, and can be sent once more at once;
+ *   NGX_DECLINED  it was not carried out: Redis answered by an error;
+ *   NGX_ERROR     there is no answer: it may have been carried out.
+ */
+
+struct ngx_patient_guard_command_s {
+    size_t                     (*size)(ngx_patient_guard_command_t *command);
+    u_char                    *(*write)(ngx_patient_guard_command_t *command,
+                                   u_char *p,
+                                   ngx_patient_guard_caller_t *caller,
+                                   const u_char *digest);
+    ngx_int_t                  (*answered)(
+                                   ngx_patient_guard_command_t *command,
+                                   ngx_int_t rc, ngx_str_t *text);
+
+    ngx_patient_guard_account_t *account;      /* for the log */
+    size_t                       most;         /* bytes of the reply */
+    ngx_msec_t                   deadline;
+    uint64_t                     nonce;
+    ngx_uint_t                   again;        /* sent a second time */
+};
+
+
+/* read-only once the configuration is loaded */
+
+typedef struct {
+    ngx_patient_guard_peer_conf_t   peer;
+    ngx_str_t                       keys;      /* "prefix:policy:" */
+    ngx_patient_guard_shm_t        *shm;
+    u_char                          digest[NGX_PATIENT_GUARD_CALL_DIGEST];
+} ngx_patient_guard_script_conf_t;
+
+
+/* completes what the configuration does not say */
+void ngx_patient_guard_script_conf_init(
+    ngx_patient_guard_script_conf_t *conf);
+
+/* a worker's; NULL if memory is short */
+ngx_patient_guard_script_t *ngx_patient_guard_script_create(
+    ngx_patient_guard_script_conf_t *conf, ngx_cycle_t *cycle);
+void ngx_patient_guard_script_destroy(ngx_patient_guard_script_t *script);
+
+/* see ngx_patient_guard_peer_there() */
+ngx_uint_t ngx_patient_guard_script_there(ngx_patient_guard_script_t *script);
+
+/* NGX_DECLINED: Redis is away, or too much is waiting */
+ngx_int_t ngx_patient_guard_script_send(ngx_patient_guard_script_t *script,
+    ngx_patient_guard_command_t *command);
+
+/* the worker's clock was behind: its next calls bear numbers above "last" */
+void ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script,
+    uint64_t last);
+
+
+#endif /* _NGX_PATIENT_GUARD_SCRIPT_H_INCLUDED_ */
