@@ -15,8 +15,8 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(sleep time slurp spew wait_for scaled check told heading
                  sanitized start_redis stop_redis redis counted sent
-                 start_nginx stop_nginx configure policy workers children
-                 reload alive fds anon complaints status
+                 start_nginx stop_nginx configure policy workers same
+                 children reload alive fds anon complaints status
                  get start_client finish walk $tmp);
 
 our $tmp = $ENV{ENDURE_TMP} // die "started by make endure\n";
@@ -155,6 +155,15 @@ sub workers {
 
     return grep { slurp("/proc/$_/cmdline") =~ /worker process/ }
         children($nginx->{pid});
+}
+
+# 1 if its workers are still these
+
+sub same {
+    my ($nginx, @pids) = @_;
+
+    my %is = map { $_ => 1 } workers($nginx);
+    return keys %is == @pids && !grep({ !$is{$_} } @pids) ? 1 : 0;
 }
 
 sub fds {
@@ -333,9 +342,14 @@ sub start_nginx {
         '-p', $nginx->{dir}, '-c', "$nginx->{dir}/nginx.conf",
         '-e', "$nginx->{dir}/error.log");
 
+    # all workers, for whoever wants to know them
+    my $n = $is{main} && $is{main} =~ /master_process off/ ? 0
+          : ($is{workers} // 4) eq 'auto' ? `nproc` + 0 : $is{workers} // 4;
     wait_for(sub {
         ($nginx->{pid}) = slurp("$nginx->{dir}/nginx.pid") =~ /(\d+)/;
-        $nginx->{pid} && eval { get($nginx, '/started')->{status} == 204 };
+        return $nginx->{pid} && eval {
+            get($nginx, '/started')->{status} == 204
+        } && (workers($nginx) == $n);
     }) or die "nginx: " . slurp("$nginx->{dir}/out.err")
               . slurp("$nginx->{dir}/error.log");
     return $nginx;

@@ -47,7 +47,8 @@ static uint64_t   most, per_account, every;
 static double     pause_s;
 static FILE      *out;
 
-static uint64_t   asked, answered, lost, failed, hung, again, statuses[600];
+static uint64_t   asked, answered, lost, failed, hung, again, hot;
+static uint64_t   statuses[600];
 static double     start, slowest;
 
 static volatile sig_atomic_t  stop;
@@ -164,6 +165,7 @@ answer(line_t *l, int status, double t)
 
     answered++;
     statuses[status < 600 ? status : 0]++;
+    hot += (status == 200 && strcmp(l->account, "hot") == 0);
     l->answers++;
 
     if (t - l->sent > slowest) {
@@ -279,10 +281,11 @@ report(void)
     int  i;
 
     printf("asked=%llu answered=%llu lost=%llu failed=%llu hung=%llu "
-           "again=%llu slowest=%.3f seconds=%.1f", (unsigned long long) asked,
-           (unsigned long long) answered, (unsigned long long) lost,
-           (unsigned long long) failed, (unsigned long long) hung,
-           (unsigned long long) again, slowest, now() - start);
+           "again=%llu hot=%llu slowest=%.3f seconds=%.1f",
+           (unsigned long long) asked, (unsigned long long) answered,
+           (unsigned long long) lost, (unsigned long long) failed,
+           (unsigned long long) hung, (unsigned long long) again,
+           (unsigned long long) hot, slowest, now() - start);
 
     for (i = 0; i < 600; i++) {
         if (statuses[i]) {
