@@ -79,6 +79,8 @@ for my $http (1, 2) {
     my $counted = sum0(values %{ counted($redis, 'lookups/3600') });
     told("HTTP/$http: lookups started, and of them ended by 499",
          $started . ' ' . ($asked{499} // 0));
+    check("HTTP/$http: a quarter of those broken off are known by 499",
+          $asked{499} // 0, '>=', int($all->{aborted} / 4));
     told("HTTP/$http: of them never sent to Redis", $started - $counted);
     check("HTTP/$http: sent to Redis, and not counted once",
           abs($sent - $counted), '==', 0);
