@@ -12,7 +12,7 @@ my $restarts = scaled(RESTARTS => 20, 3);
 
 # KiB by which a worker, or the master, may grow between the first third of
 # the requests and the last
-my $bound = 512;
+my $bound = $ENV{SHORT} ? 256 : 512;
 
 my $redis = start_redis('redis');
 my $nginx = start_nginx('nginx', ports => 2, http => policy($redis,

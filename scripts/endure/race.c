@@ -182,7 +182,7 @@ trial(int number)
     }
 
     for (i = 0; i < nlines; i++) {
-        ask(&lines[i], account, limit + i);
+        ask(&lines[(i + number) % nlines], account, limit + i);
     }
 
     if (number % 2) {
