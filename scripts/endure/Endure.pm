@@ -538,7 +538,7 @@ sub walk {
     kill 'CONT', keys %stopped;
 
     chomp $said;
-    return { said => $said, whole => $status == 0,
+    return { said => $said, whole => $status == 0 ? 1 : 0,
              $said =~ /(\w+)=(\d+)/g };
 }
 
