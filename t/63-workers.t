@@ -5,6 +5,9 @@ use PatientGuard;
 
 workers(2);
 
+# what a new binary is to know of a sanitizer
+env_to_nginx(qw(LSAN_OPTIONS UBSAN_OPTIONS));
+
 sub workers_of { split ' ', `ps -o pid= --ppid ${\ nginx_pid()}` }
 
 # what is connected to a server, but for who asks

@@ -361,6 +361,8 @@ sub configure {
     $nginx->{$_} = $is{$_} for keys %is;
     my $dir = $nginx->{dir};
     my $module = $ENV{ENDURE_MODULE} ? "load_module $ENV{ENDURE_MODULE};" : '';
+    my $env = join ' ', map { "env ${_}_OPTIONS;" }
+              sanitized() ? qw(ASAN LSAN UBSAN) : ();
     my $user = $< == 0 ? 'user root;' : '';
     my $listen = join "\n        ", map {
         "listen 127.0.0.1:$nginx->{ports}[$_]" . ($_ == 1 ? ' http2' : '')
@@ -377,6 +379,7 @@ daemon                ${\ $value->(daemon => 'off')};
 pid                   $dir/nginx.pid;
 error_log             $dir/error.log ${\ $value->(log => 'notice')};
 ${\ $value->(main => '')}
+$env
 events {
     worker_connections  8192;
 }
