@@ -5,6 +5,8 @@
 # make asan       the same suites under AddressSanitizer and UBSan
 # make valgrind   the same suites under valgrind
 # make check      the order of ranks, the style
+# make endure     races, reloads, kills, aborts, upgrades, and flat memory
+#                 (PART=race: one of them; SHORT=1: three minutes in all)
 # make run        the breach against the demonstration portal (STORE=memory)
 # make serve      the portal, left running
 #
@@ -33,8 +35,8 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 # nginx's handlers all have parameters that some of them do not use
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
-.PHONY: all headers module install test unit asan valgrind check run serve \
-        clean FORCE
+.PHONY: all headers module install test unit asan valgrind check endure \
+        run serve clean FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -96,6 +98,9 @@ check: all
 	@scripts/setup check
 	@scripts/layers
 	@scripts/style
+
+endure:
+	@scripts/endure/run
 
 run: all
 	@scripts/demo/run

@@ -1,8 +1,8 @@
 /*
  * One run of the play: stolen accounts read their lists of patients as fast as
  * they are answered while honest ones work at a human pace.  One process, one
- * epoll, HTTP/1.1 keepalive.  Progress goes to stderr, what was seen to stdout,
- * for report.awk.
+ * epoll, HTTP/1.1 keepalive.  Progress goes to stderr, what was seen to
+ * stdout, for report.awk.
  *
  *     play NAME PORT SECONDS SESSIONS PATIENTS
  *
