@@ -55,7 +55,7 @@ sub run {
         p99      => @took ? $took[int .99 * $#took] : 0,
         longest  => $took[-1] // 0,
         told     => $load->{told} // {},
-        noise    => $load->{gap} // 0,
+        stall    => $load->{stall} // 0,
         map { $_ => $self->{$_} // 0 } qw(back merged doubt growth lines),
     };
 }
@@ -77,8 +77,8 @@ sub play {
     $self->start_nginx;
 
     my $load = $self->{load} = Load->new(
-        dir => $dir, timeout => $self->{timeout}, keep => $fault->{keep},
-        workers => $self->{pids});
+        dir => $dir, timeout => $self->{timeout}, keep => $fault->{keep});
+    $self->watch;
 
     # all is well; who is over the limit has been told so
     $self->before($well) unless $fault->{cold};
@@ -191,6 +191,13 @@ sub start_redis {
     $self->wait_for('Redis', 10, sub { -S "$dir/redis.sock"
         && eval { $self->{admin} = Resp->new("$dir/redis.sock") } });
     $self->redis('AUTH', 'open-sesame') if $self->{fault}{password};
+    $self->watch if $self->{load};
+}
+
+sub watch {
+    my ($self) = @_;
+    $self->{load}->watch(@{ $self->{pids} }, $self->{redis},
+                         $self->{front}{pid});
 }
 
 sub stop_redis {
@@ -718,12 +725,14 @@ sub log {
     }
     $self->{lines} = @lines;
 
-    # it can't go away twice without coming back
+    # it can't go away twice without coming back; and it is back where it was
+    # asked in the end
+    my %used = map { $_->{worker} => 1 } @{ $self->{load}{lines} };
     for my $pid (keys %worst) {
         $self->broken("Redis is away $worst{$pid} times at once")
             if $worst{$pid} > @POLICIES;
         $self->broken('Redis is back, but that is not said')
-            if ($away{$pid} // 0) > 0;
+            if ($away{$pid} // 0) > 0 && $used{$pid};
         $self->broken("$said{$pid} times away")
             if ($said{$pid} // 0) > @POLICIES && !$fault->{flaps};
     }

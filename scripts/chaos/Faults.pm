@@ -212,13 +212,18 @@ our @FAULTS = (
       right => 'either', flaps => 'any',
       front => later(0.5 * $LATE, 1.5 * $LATE) },
 
-    { name => 'late', how => 'just after redis_timeout', right => 'out',
-      front => later($LATE + 0.005, $LATE + 0.02) },
+    # a worker that wakes up late finds it in time
+    { name => 'just after', how => 'up to 10 ms after redis_timeout',
+      right => 'either', flaps => 'any',
+      front => later($LATE + 0.001, $LATE + 0.01) },
+
+    { name => 'late', how => 'half of redis_timeout later', right => 'out',
+      front => later(1.5 * $LATE, 1.6 * $LATE) },
 
     { name => 'late greeting', how => 'PING is answered too late',
       right => 'out',
       inject => sub { $_[0]->front('ill', 'hang-up') },
-      front => { all => 1, %{ later($LATE + 0.005, $LATE + 0.02) } } },
+      front => { all => 1, %{ later(1.5 * $LATE, 1.6 * $LATE) } } },
 
     { name => 'CLIENT PAUSE', how => 'for as long as it lasts',
       right => 'out',
@@ -380,7 +385,7 @@ our @FAULTS = (
       front => { ask => sub {
           my ($link, @command) = @_;
           $link->{knows} = 20 if $command[0] eq 'EVAL';
-          return 0 if $link->{knows}-- > 0;
+          return 0 if ($link->{knows} // 0) > 0 && $link->{knows}--;
           $link->say("-NOSCRIPT No matching script.\r\n");
           return 1;
       } } },

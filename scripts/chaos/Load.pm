@@ -41,7 +41,7 @@ sub new {
     my ($class, %self) = @_;
 
     my $self = bless {
-        wrong => [], took => [], waited => 0, noise => 0, requests => 0,
+        wrong => [], took => [], waited => 0, stall => 0,
         accounts => [], lines => [], %self
     }, $class;
 
@@ -168,22 +168,37 @@ sub send {
     @$line{qw(asked right text noise)} =
         ($named, $right, '', $self->noise);
     $line->{sent} = time;
-    $self->{requests}++;
 }
 
-# how long our processes were kept from running while they could, so far:
-# what a busy machine adds to the time of an answer
+# how long the processes that an answer takes were kept from running though
+# they could, so far: what a busy machine adds.  "stall" is the worst of it at
+# once.
 
 sub noise {
     my ($self) = @_;
 
     my $sum = 0;
-    for my $pid ($$, @{ $self->{workers} }) {
-        open my $file, '<', "/proc/$pid/schedstat" or next;
-        my (undef, $wait) = split ' ', <$file> // '';
-        $sum += ($wait // 0) / 1e9;
+    for my $file (@{ $self->{schedules} }) {
+        my $text = '';
+        sysseek $file, 0, 0;
+        sysread $file, $text, 100;
+        $sum += ((split ' ', $text)[1] // 0) / 1e9;
     }
-    return $sum;
+
+    my $more = $sum - ($self->{noise} // $sum);
+    $self->{stall} = $more if $more > $self->{stall};
+    return $self->{noise} = $sum;
+}
+
+sub watch {
+    my ($self, @pids) = @_;
+
+    $self->{schedules} = [];
+    for my $pid ($$, @pids) {
+        open my $file, '<', "/proc/$pid/schedstat" or next;
+        push @{ $self->{schedules} }, $file;
+    }
+    delete $self->{noise};
 }
 
 sub receive {
@@ -194,7 +209,8 @@ sub receive {
     my $before = time;
     select $read, undef, undef, max(0, min($until - $before, 0.02));
     my $now = time;
-    $self->{gap} = max($self->{gap} // 0, $now - $before - 0.02);
+    $self->noise;
+    $self->{stall} = max($self->{stall}, $now - $before - 0.02);
 
     for my $line (@lines) {
         if (!vec $read, fileno $line->{socket}, 1) {
