@@ -55,6 +55,7 @@ sub run {
         p99      => @took ? $took[int .99 * $#took] : 0,
         longest  => $took[-1] // 0,
         told     => $load->{told} // {},
+        waited   => $load->{waited} // 0,
         stall    => $load->{stall} // 0,
         map { $_ => $self->{$_} // 0 } qw(back merged doubt growth lines),
     };
@@ -81,6 +82,7 @@ sub play {
     $self->watch;
 
     # all is well; who is over the limit has been told so
+    $load->{merged} = 1;
     $self->before($well) unless $fault->{cold};
 
     # the fault
@@ -97,6 +99,7 @@ sub play {
         return sub { $poisoned{ $_[0]{name} } ? $ill : $well };
     };
     $load->{forgetful} = $fault->{right} eq 'well';
+    $load->{merged} = $mode ne 'local' || $fault->{right} eq 'well';
     $load->{measure} = 1;
     $self->meanwhile($for->($right));
     $load->{measure} = 0;
@@ -111,8 +114,10 @@ sub play {
     $self->front('well') if $fault->{front};
     $self->recover($healed, "$right $well");
     $self->attempts;
+    $self->waiting;
     $self->refused($well);
     $self->settle($healed + 2.5);
+    $load->{merged} = 1;
 
     # what is left
     $load->ask(2 * @{ $load->{lines} }, 0, $well);
@@ -577,6 +582,22 @@ sub attempts {
                * (2 + $seconds / ($fault->{refused} ? 1 : 0.025));
     $self->broken(sprintf 'connected %d times in %.1f s', $n, $seconds)
         if $n > $most;
+}
+
+# once it is known that Redis is away, nobody waits for it but who tries
+
+sub waiting {
+    my ($self) = @_;
+
+    my ($fault, $load) = @$self{qw(fault load)};
+    return if $fault->{right} ne 'out';
+
+    my $tries = @POLICIES * $self->{workers}
+                * (2 + $self->{lasted} / $self->{timeout});
+    my $most = @{ $load->{lines} } + $tries;
+    $self->broken(sprintf '%d lookups waited in %.1f s of an outage',
+                  $load->{waited}, $self->{lasted})
+        if $load->{waited} > $most;
 }
 
 # Redis holds what was admitted, once: within two seconds of its return, and

@@ -270,8 +270,9 @@ sub answer {
 
     my $wrong = $self->judge($account, $status, $source, $line->{asked},
                              $line->{right}, \%header);
-    $self->wrong($account, $wrong) if $wrong;
     learn($account, $status, $source, $line->{asked});
+    $wrong ||= $self->number($account, $source, \%header);
+    $self->wrong($account, $wrong) if $wrong;
 }
 
 sub wrong {
@@ -344,6 +345,26 @@ sub judge {
            && !($source eq 'redis' && !@newest);
 
     return '';
+}
+
+# the number of patients that nginx tells is the account's own
+
+sub number {
+    my ($self, $account, $source, $header) = @_;
+
+    return if $source eq 'none' || ($header->{Limit} // '') ne 'patients/1h';
+
+    my ($seen, $maybe, $fresh) = @$account{qw(seen maybe fresh)};
+    my $n = $header->{Count};
+    my %all = (%$seen, %$maybe);
+
+    # until what the node has counted is known to Redis, it has less
+    my $least = $source eq 'local' ? keys %$seen
+              : $fresh || !$self->{merged} ? 0 : keys %$seen;
+
+    return "told $n of at most " . keys %all if $n > keys %all;
+    return "told $n of at least $least" if $n < $least;
+    return;
 }
 
 # what follows from an answer, be it right or not
