@@ -49,7 +49,7 @@ sub run {
     my @took = sort { $a <=> $b } @{ $load->{took} // [] };
     return {
         broken   => [@{ $load->{wrong} // [] }, @{ $self->{broken} }],
-        wrong    => $load->{wrongs} // 0,
+        right    => $load->{right} // 0,
         requests => scalar @took,
         late     => scalar @{ $load->{late} // [] },
         p99      => @took ? $took[int .99 * $#took] : 0,
@@ -57,7 +57,7 @@ sub run {
         told     => $load->{told} // {},
         waited   => $load->{waited} // 0,
         stall    => $load->{stall} // 0,
-        map { $_ => $self->{$_} // 0 } qw(back merged doubt growth lines),
+        map { $_ => $self->{$_} // 0 } qw(back doubt over growth lines),
     };
 }
 
@@ -114,6 +114,7 @@ sub play {
     $self->front('well') if $fault->{front};
     $self->recover($healed, "$right $well");
     $self->attempts;
+    $self->late;
     $self->waiting;
     $self->refused($well);
     $self->settle($healed + 2.5);
@@ -201,7 +202,7 @@ sub start_redis {
 
 sub watch {
     my ($self) = @_;
-    $self->{load}->watch(@{ $self->{pids} }, $self->{redis},
+    $self->{load}->watch($self->{pids}, $self->{redis},
                          $self->{front}{pid});
 }
 
@@ -584,6 +585,17 @@ sub attempts {
         if $n > $most;
 }
 
+# within redis_timeout and 25 ms, but for what the machine added
+
+sub late {
+    my ($self) = @_;
+
+    my @late = sort { $b <=> $a } @{ $self->{load}{late} // [] };
+    $self->broken(sprintf '%d lookups took longer than redis_timeout and '
+                  . '25 ms, up to %d ms', scalar @late, 1000 * $late[0])
+        if @late;
+}
+
 # once it is known that Redis is away, nobody waits for it but who tries
 
 sub waiting {
@@ -632,7 +644,7 @@ sub compare {
 
     my $charged = $self->{front}->stats->{charged};
     my @off;
-    $self->{doubt} = 0;
+    $self->{doubt} = $self->{over} = 0;
 
     for my $account (@{ $self->{load}{accounts} }) {
         my $key = $self->key_of($account);
@@ -682,8 +694,12 @@ sub compare_lookups {
     my $least = $account->{since} // $account->{counted};
 
     $self->{doubt} += $doubt;
+    $self->{over} += max(0, $held - $account->{counted});
     return "$account->{redis} lookups told from Redis, which charged "
            . $done->{lookups} if $doubt < 0;
+    return "Redis charged $done->{lookups} lookups, though $account->{redis} "
+           . "were told from there and $account->{untold} not"
+        if $doubt > $account->{untold};
     return "$least lookups admitted, $held counted" if $held < $least;
     return "$account->{counted} lookups admitted and $doubt in doubt, "
            . "$held counted" if $held > $account->{counted} + $doubt;

@@ -13,6 +13,8 @@ package Load;
 #     maybe     patients that Redis may have counted though it told nobody
 #     counted   lookups that were admitted and counted (records, exactly)
 #     redis     those of them which Redis said it had counted
+#     untold    lookups that were answered without Redis, be it that it had
+#               counted them
 #     alias     as nginx says it
 # and, after Redis lost what it knew, since then: fresh, lost.
 
@@ -60,7 +62,8 @@ sub account {
 
     my $account = {
         kind => $kind, name => "$kind-$i", policy => $policy,
-        seen => {}, maybe => {}, counted => 0, redis => 0, next => 1,
+        seen => {}, maybe => {}, counted => 0, redis => 0, untold => 0,
+        next => 1,
     };
     push @{ $self->{accounts} }, $account;
     return $account;
@@ -170,33 +173,39 @@ sub send {
     $line->{sent} = time;
 }
 
-# how long the processes that an answer takes were kept from running though
-# they could, so far: what a busy machine adds.  "stall" is the worst of it at
-# once.
+# How long our processes were kept from running though they could, so far:
+# what a busy machine adds.  The time of an answer is forgiven what it cost
+# the workers and us; "stall" is the worst of all at once, the fake Redis and
+# the real one included.
 
 sub noise {
     my ($self) = @_;
 
-    my $sum = 0;
-    for my $file (@{ $self->{schedules} }) {
+    my ($asked, $all) = (0, 0);
+    for my $each (@{ $self->{schedules} }) {
+        my ($file, $asks) = @$each;
         my $text = '';
         sysseek $file, 0, 0;
         sysread $file, $text, 100;
-        $sum += ((split ' ', $text)[1] // 0) / 1e9;
+        my $wait = ((split ' ', $text)[1] // 0) / 1e9;
+        $all += $wait;
+        $asked += $wait if $asks;
     }
 
-    my $more = $sum - ($self->{noise} // $sum);
+    my $more = $all - ($self->{noise} // $all);
     $self->{stall} = $more if $more > $self->{stall};
-    return $self->{noise} = $sum;
+    $self->{noise} = $all;
+    return $asked;
 }
 
 sub watch {
-    my ($self, @pids) = @_;
+    my ($self, $workers, @others) = @_;
 
     $self->{schedules} = [];
-    for my $pid ($$, @pids) {
+    my %asks = map { $_ => 1 } $$, @$workers;
+    for my $pid (keys %asks, @others) {
         open my $file, '<', "/proc/$pid/schedstat" or next;
-        push @{ $self->{schedules} }, $file;
+        push @{ $self->{schedules} }, [$file, $asks{$pid}];
     }
     delete $self->{noise};
 }
@@ -272,13 +281,13 @@ sub answer {
                              $line->{right}, \%header);
     learn($account, $status, $source, $line->{asked});
     $wrong ||= $self->number($account, $source, \%header);
+    $self->{right}++ if !$wrong && $self->{measure};
     $self->wrong($account, $wrong) if $wrong;
 }
 
 sub wrong {
     my ($self, $account, $what) = @_;
 
-    $self->{wrongs}++;
     push @{ $self->{wrong} }, "$account->{name}: $what"
         if @{ $self->{wrong} } < 8;
     return;
@@ -373,6 +382,7 @@ sub learn {
     my ($account, $status, $source, $named) = @_;
 
     $account->{refused} = 1 if $status == 403;
+    $account->{untold} += @$named if $source =~ /none|local/;
 
     if ($status == 200 && $source =~ /redis|local/) {
         $account->{seen}{$_} = 1 for @$named;
