@@ -219,7 +219,6 @@ sub configure {
     my ($self) = @_;
 
     my ($dir, $fault) = @$self{qw(dir fault)};
-    my $address = $self->{front}->address;
     my $user = $> ? '' : $fault->{root} ? 'user root root;'
                        : 'user www-data;';
     my $load = $self->{module} ? "load_module $self->{module};" : '';
@@ -231,14 +230,17 @@ sub configure {
         $auth = "redis_auth password_file=$dir/password;";
     }
 
+    my $redis = $self->{front} ? <<"END" : '';
+        redis          @{[ $self->{front}->address ]};
+        redis_timeout  ${timeout}ms;
+        on_outage      $self->{mode};
+        $auth
+END
     my $policy = <<"END";
         account        \$http_x_account trusted;
         secret         $self->{secret};
-        redis          $address;
-        redis_timeout  ${timeout}ms;
-        on_outage      $self->{mode};
         limit          patients=$Load::LIMIT/1h deny;
-        $auth
+$redis
 END
 
     write_file("$dir/nginx.conf", <<"END", 0644);
