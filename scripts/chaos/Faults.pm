@@ -81,7 +81,7 @@ sub error {
 
     return { name => $name, how => "a script is answered -$name",
         right => 'out', %more,
-        front => { ask => sub { $_[0]->say("-$text\r\n"); 1 } } };
+        front => { ask => sub { $_[0]->answer("-$text\r\n"); 1 } } };
 }
 
 # what greets whoever connects
@@ -386,7 +386,7 @@ our @FAULTS = (
           my ($link, @command) = @_;
           $link->{knows} = 20 if $command[0] eq 'EVAL';
           return 0 if ($link->{knows} // 0) > 0 && $link->{knows}--;
-          $link->say("-NOSCRIPT No matching script.\r\n");
+          $link->answer("-NOSCRIPT No matching script.\r\n");
           return 1;
       } } },
 

@@ -23,6 +23,7 @@ package Front;
 #
 # A link is one connection of nginx's:
 #     $link->say($bytes, $seconds)      in order; later, if so told
+#     $link->answer($bytes)             when those before have their replies
 #     $link->close($seconds), reset
 
 use strict;
@@ -262,6 +263,23 @@ sub say {
     $link->flush(time) unless $seconds;
 }
 
+sub answer {
+    my ($link, $bytes) = @_;
+
+    push @{ $link->{pending} }, \$bytes;
+    $link->answers;
+}
+
+# what is first in line and is no question to Redis
+
+sub answers {
+    my ($link) = @_;
+
+    my $pending = $link->{pending};
+    $link->say(${ shift @$pending })
+        while @$pending && ref $pending->[0] eq 'SCALAR';
+}
+
 sub close {
     my ($link, $seconds) = @_;
     $link->say(undef, $seconds);
@@ -372,10 +390,11 @@ sub from_redis {
         $front->charge($reply, @$command) if $script;
 
         my $function = $front->{ill}{reply};
-        next if $front->{ill_now} && $function
-                && ($script || $front->{ill}{all})
-                && $function->($link, $reply, @{ $command // [] });
-        $link->say($reply);
+        $link->say($reply)
+            unless $front->{ill_now} && $function
+                   && ($script || $front->{ill}{all})
+                   && $function->($link, $reply, @{ $command // [] });
+        $link->answers;
     }
 
     if (!$n) {
