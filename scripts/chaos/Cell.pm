@@ -298,13 +298,17 @@ sub start_nginx {
         $env{CHAOS_TINY} = 1 if ($fault->{front} // {})->{deaf};
     }
 
-    # a sanitizer's reports are those of this cell
-    if (($ENV{ASAN_OPTIONS} // '') =~ /log_path=([^,:]+)/) {
-        $self->{reports} = "$1-$self->{slot}";
-        $env{ASAN_OPTIONS} = $ENV{ASAN_OPTIONS}
-            =~ s/log_path=[^,:]+/log_path=$self->{reports}/r
-            . ',verify_asan_link_order=0';
+    # a worker is another user, who can write reports here at the most
+    for my $name (grep { /^[A-Z]+SAN_OPTIONS$/ } keys %ENV) {
+        my $reports = "$dir/reports";
+        mkdir $reports;
+        chmod 01777, $reports;
+        $env{$name} = $ENV{$name} =~ s{log_path=([^,:]+/)}{
+            $self->{reports} = $1;
+            "log_path=$reports/"
+        }er;
     }
+    $env{ASAN_OPTIONS} .= ',verify_asan_link_order=0' if $env{ASAN_OPTIONS};
 
     $self->{nginx} = $self->spawn('nginx.log',
         [$self->{binary}, '-p', $dir, '-c', "$dir/nginx.conf",
@@ -354,9 +358,23 @@ sub stop_nginx {
 
     my $log = slurp("$self->{dir}/error.log");
     $self->broken("at the end: $1")
-        if $log =~ /(\[(?:alert|emerg)\].*|.*open socket.*)/;
-    $self->broken('a sanitizer reports')
-        if $self->{reports} && glob "$self->{reports}.*";
+        if $log =~ /(\[(?:alert|emerg)\].*|.*open socket.*
+                     |.*exited\ with\ code\ [1-9].*)/x;
+    $self->reports if $self->{reports};
+}
+
+# scripts/sanitize shows them
+
+sub reports {
+    my ($self) = @_;
+
+    for my $file (grep { -s } glob "$self->{dir}/reports/*") {
+        my $name = $file =~ s{.*/}{}r;
+        $self->broken("a sanitizer reports: "
+                      . (slurp($file) =~ /((?:ERROR|runtime error): .*)/
+                             ? $1 : $name));
+        write_file("$self->{reports}$name-$self->{slot}", slurp($file), 0644);
+    }
 }
 
 sub slurp {
