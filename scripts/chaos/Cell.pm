@@ -360,10 +360,12 @@ sub stop_nginx {
     $self->broken("at the end: $1")
         if $log =~ /(\[(?:alert|emerg)\].*|.*open socket.*
                      |.*exited\ with\ code\ [1-9].*)/x;
+    $self->broken("a sanitizer reports: $1")
+        if $log =~ /((?:runtime\ error|ERROR:\ \w+Sanitizer).*)/x;
     $self->reports if $self->{reports};
 }
 
-# scripts/sanitize shows them
+# UBSan's go to nginx's log, the others here; scripts/sanitize shows them
 
 sub reports {
     my ($self) = @_;
