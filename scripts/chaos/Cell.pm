@@ -247,6 +247,7 @@ END
 $user
 $load
 daemon            off;
+env               PG_LEAKS=1;
 worker_processes  $self->{workers};
 error_log         $dir/error.log notice;
 pid               $dir/nginx.pid;
@@ -290,10 +291,10 @@ sub start_nginx {
     my ($dir, $fault) = @$self{qw(dir fault)};
     $self->configure;
 
-    my %env;
+    my %env = (PG_LEAKS => 1);
     if ($fault->{preload}) {
         $self->clock(0);
-        %env = (LD_PRELOAD => $self->{preload},
+        %env = (%env, LD_PRELOAD => $self->{preload},
                 CHAOS_CLOCK => "$dir/clock");
         $env{CHAOS_TINY} = 1 if ($fault->{front} // {})->{deaf};
     }
