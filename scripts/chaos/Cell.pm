@@ -247,7 +247,6 @@ END
 $user
 $load
 daemon            off;
-env               PG_LEAKS=1;
 worker_processes  $self->{workers};
 error_log         $dir/error.log notice;
 pid               $dir/nginx.pid;
