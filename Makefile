@@ -4,6 +4,7 @@
 # make unit       only the programs of t/unit
 # make asan       the same suites under AddressSanitizer and UBSan
 # make valgrind   the same suites under valgrind
+# make chaos      each fault of Redis in each mode (SHORT=1 SANITIZE=1 FAULTS=x)
 # make check      the order of ranks, the style
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
@@ -35,8 +36,8 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 # nginx's handlers all have parameters that some of them do not use
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
-.PHONY: all headers module install test unit asan valgrind check endure \
-        run serve clean FORCE
+.PHONY: all headers module install test unit asan valgrind chaos check \
+        endure run serve clean FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -93,6 +94,9 @@ unit:
 
 asan valgrind:
 	@scripts/sanitize $@
+
+chaos:
+	@$(if $(SANITIZE),scripts/sanitize asan )scripts/chaos/run
 
 check: all
 	@scripts/setup check

@@ -75,7 +75,7 @@ ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
 
     peer->log = *cycle->log;
     peer->quiet = *cycle->log;
-    peer->quiet.log_level = NGX_LOG_ALERT;
+    peer->quiet.log_level = NGX_LOG_EMERG;
 
     peer->breaker.log = &peer->log;
     peer->breaker.name = &conf->name;
