@@ -4,6 +4,7 @@
 # make unit       only the programs of t/unit
 # make asan       the same suites under AddressSanitizer and UBSan
 # make valgrind   the same suites under valgrind
+# make fuzz       libFuzzer on what comes from outside (FUZZ_SECONDS=60 each)
 # make check      the order of ranks, the style
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
@@ -35,7 +36,7 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 # nginx's handlers all have parameters that some of them do not use
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
-.PHONY: all headers module install test unit asan valgrind check endure \
+.PHONY: all headers module install test unit asan valgrind fuzz check endure \
         run serve clean FORCE
 .DELETE_ON_ERROR:
 
@@ -93,6 +94,9 @@ unit:
 
 asan valgrind:
 	@scripts/sanitize $@
+
+fuzz:
+	@scripts/fuzz
 
 check: all
 	@scripts/setup check
