@@ -223,7 +223,8 @@ ngx_http_patient_guard_page(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_challenge_t *challenge)
 {
-    ngx_str_t  uri, args;
+    ngx_str_t                  uri, args;
+    ngx_http_core_loc_conf_t  *clcf;
 
     /* who waits for "100 Continue" would never send what a page may read */
 
@@ -238,6 +239,14 @@ ngx_http_patient_guard_page(ngx_http_request_t *r,
     }
 
     r->err_status = challenge->status;
+
+    /* if the page fails, an error_page of it might lead to the record */
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!clcf->recursive_error_pages) {
+        r->error_page = 1;
+    }
 
     if (uri.data[0] == '@') {
         ngx_http_finalize_request(r, ngx_http_named_location(r, &uri));
