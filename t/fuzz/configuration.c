@@ -303,12 +303,12 @@ backend_holds(ngx_http_patient_guard_policy_t *policy)
 static void
 make_zone(ngx_shm_zone_t *zone)
 {
-    ngx_int_t                 rc;
-    ngx_uint_t                said;
-    ngx_slab_pool_t          *pool;
-    ngx_patient_guard_shm_t  *shm;
+    ngx_int_t                         rc;
+    ngx_uint_t                        said;
+    ngx_slab_pool_t                  *pool;
+    ngx_http_patient_guard_policy_t  *policy;
 
-    shm = zone->data;
+    policy = zone->data;
     pool = (ngx_slab_pool_t *) zone_memory;
 
     memset(pool, 0, sizeof(ngx_slab_pool_t));
@@ -326,7 +326,7 @@ make_zone(ngx_shm_zone_t *zone)
     rc = zone->init(zone, NULL);
 
     must(rc == NGX_OK || fuzz_lines > said);
-    must(rc != NGX_OK || shm->most > 0);
+    must(rc != NGX_OK || (policy->shm->most > 0 && policy->nkeys > 0));
 }
 
 
