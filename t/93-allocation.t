@@ -8,13 +8,19 @@ BEGIN {
     # shared memory of nginx's processes: see t/lib/allocation.c
     $ENV{PG_ALLOCATION} = "$ENV{PG_TMP}/allocation-$$";
     open my $file, '>', $ENV{PG_ALLOCATION} or die "$!\n";
-    print $file "\0" x 16;
+    print $file "\0" x 20;
+
+    # what it is opened for to tell nginx's parts from one another
+    our $conf = "$ENV{PG_ALLOCATION}.conf";
+    open $file, '>', $conf or die "$!\n";
 }
 
 use Preload 'allocation';
 use PatientGuard;
 
 $SIG{PIPE} = 'IGNORE';
+
+our $conf;
 
 # nearly every allocation of such small pools is one of malloc()
 add_block_preprocessor(sub {
@@ -23,13 +29,18 @@ add_block_preprocessor(sub {
     $block->set_value('http_config', "request_pool_size 128;\n"
                       . "connection_pool_size 128;\n"
                       . ($block->http_config // ''));
+
+    for my $name (qw(http_config config)) {
+        my $text = $block->$name // '';
+        $block->set_value($name, $text =~ s/ALLOCATION_CONF/$conf/gr);
+    }
 });
 
 open my $control, '+<', $ENV{PG_ALLOCATION} or die "$!\n";
 
 sub control {
     sysseek $control, 0, 0;
-    syswrite $control, pack 'l L L L', @_;
+    syswrite $control, pack 'l L L L L', @_;
 }
 
 sub counted {
@@ -38,20 +49,23 @@ sub counted {
     return unpack 'L', $count;
 }
 
-# starve($pid, sub { ... }, $next): the function is called again and again,
-# while the Nth allocation of that process fails, and then while all from the
-# Nth on do, until it makes fewer than that.  Returns how often one failed.
+# starve($pid, sub { ... }, sub { ... }): the first function is called again and
+# again, while the Nth allocation of that process fails, and then while all
+# from the Nth on do, until it makes fewer than that; the second one before it.
+# Later: they count from when nginx opens $PG_ALLOCATION.conf.  Returns how often
+# an allocation failed.
 
 sub starve {
-    my ($pid, $code, $next) = @_;
+    my ($pid, $code, $ready, $later) = @_;
     my $failures = 0;
 
     for my $last (sub { $_[0] }, sub { 0xffffffff }) {
-        for (my $n = 1; ; $n = $next ? $next->($n) : $n + 1) {
-            control($pid, $n, $last->($n), 0);
+        for (my $n = 1; ; $n++) {
+            $ready->() if $ready;
+            control($pid, $n, $last->($n), 0, $later ? 0 : 1);
             my $done = eval { $code->(); 1 };
             my $count = counted();
-            control(0, 0, 0, 0);
+            control(0, 0, 0, 0, 0);
             fail("allocation $n: $@") unless $done;
             last if $count < $n;
             $failures++;
@@ -62,17 +76,19 @@ sub starve {
 
 sub worker { (PatientGuard::workers())[0] }
 
-# requests('what', [right statuses], sub { status } or '/uri', Header => ...)
+# requests('what', [right statuses], sub { status }, sub { ready }), or a URI
+# and header fields in place of the functions
 
 sub requests {
-    my ($what, $right, $request, @headers) = @_;
+    my ($what, $right, $request, @more) = @_;
     my ($pid, %seen) = worker();
 
     my $status = ref $request ? $request
-                              : sub { get($request, @headers)->{status} };
-    $status->() for 1 .. 2;
+                              : sub { get($request, @more)->{status} };
+    my $ready = ref $request ? $more[0] : undef;
 
-    my $failures = starve($pid, sub { $seen{$status->()}++ });
+    $status->() for 1 .. 2;
+    my $failures = starve($pid, sub { $seen{$status->()}++ }, $ready);
 
     # 0: the connection was closed; 503: Redis was not even asked
     delete @seen{0, 500, @$right};
@@ -86,14 +102,56 @@ sub requests {
     is(worker(), $pid, '- by the same worker');
 }
 
-# a worker that has lost its Redis, for want of memory, has it back
+# Its status, or 200 for a client that hangs up because nginx does nothing
+# more: then it allocates nothing either.
 
-sub has_redis {
+sub hold {
     my ($uri, @headers) = @_;
 
-    wait_for(sub {
-        (get($uri, @headers)->{headers}{'x-source'} // '') ne 'local'
-    }) or die "Redis is away\n";
+    my $socket = PatientGuard::client();
+    syswrite $socket, PatientGuard::request($uri, @headers);
+
+    my $select = IO::Select->new($socket);
+    my $last = -1;
+    until ($select->can_read(0.005 * ($ENV{PG_SLOW} // 1))) {
+        return 200 if counted() == $last;
+        $last = counted();
+    }
+    sysread $socket, my $answer, 4096;
+    return PatientGuard::answer($answer // '')->{status};
+}
+
+# the master reads its configuration: either it is served by, or nginx says
+# what is wrong, and goes on with what it has
+
+sub reloads {
+    my ($what) = @_;
+    my ($pid, $refused) = (nginx_pid(), 0);
+
+    my $failures = starve($pid, sub {
+        my %old = map { $_ => 1 } PatientGuard::workers();
+        my $said = () = error_log() =~ /\[emerg\]/g;
+
+        kill 'HUP', $pid;
+        wait_for(sub {
+            my @now = PatientGuard::workers();
+            return 1 if @now && !grep { $old{$_} } @now;
+            return $said < (() = error_log() =~ /\[emerg\]/g);
+        }) or die "nothing happens\n";
+
+        my $status = get('/', 'X-Account' => 'dupont')->{status};
+        die "answers $status\n" if $status != 200;
+    }, undef, 'later');
+
+    cmp_ok($failures, '>', 0, "$what, where $failures allocations fail");
+    is(nginx_pid(), $pid, '- the master is still the same');
+}
+
+sub write_file {
+    my ($path, $text) = @_;
+
+    open my $file, '>', $path or die "$path: $!\n";
+    print $file $text;
 }
 
 sub is_quiet {
@@ -185,4 +243,124 @@ requests('redirect', [302], '/?patient=1', @browser);
 requests('step_up', [401], '/?patient=1', 'X-Account' => 'dupont');
 requests('page', [403], '/page?patient=1', @browser);
 requests('status', [451], '/page?patient=1', 'X-Account' => 'dupont');
+is_quiet();
+
+
+
+=== TEST 4: held, until the client has had enough
+--- policy
+account         $http_x_account trusted;
+limit           lookups=1/10s throttle;
+throttle_delay  60s;
+--- config
+location / { empty_gif; patient_guard $PG_POLICY; }
+--- after
+requests('held', [200], sub { hold('/', 'X-Account' => 'dupont') });
+is_quiet();
+
+
+
+=== TEST 5: held for a moment, and let through
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account        $http_x_account trusted;
+    limit          lookups=1000000/10s throttle;
+    secret         $PG_KEY;
+    redis          $PG_FAKE prefix=$PG_PREFIX;
+    redis_timeout  5s;
+}
+--- config
+location / { empty_gif; patient_guard $PG_POLICY; }
+--- fake_redis
+return unless @command;
+my $reply = $peer->real(@command);
+if ($command[0] =~ /^EVAL/ && $peer->{commands} % 2) {
+    # one that was not counted, and fits in 9 ms
+    my @numbers = $reply =~ /(\d+)/g;
+    @numbers[2, -1] = (0, 9);
+    $reply = join ' ', @numbers[1 .. $#numbers];
+    $reply = '$' . length($reply) . "\r\n$reply\r\n";
+}
+$peer->send($reply);
+--- after
+if (store() eq 'redis') {
+    requests('let through', [200], '/', 'X-Account' => 'dupont');
+    ok(error_log() =~ /allow after a delay/, 'some were held');
+    is_quiet();
+}
+
+
+
+=== TEST 6: Redis has hung up, and is connected to anew
+--- http_config eval
+CORE::join '', map {
+    my $mode = $_;
+    "patient_guard_policy $mode-\$PG_POLICY {
+        account        \$http_x_account trusted;
+        limit          lookups=1000000/1d deny;
+        secret         \$PG_KEY;
+        redis          unix:\$PG_TMP/\$PG_POLICY.d/sock db=1;
+        redis_timeout  5s;
+        on_outage      $mode;
+    }\n"
+} qw(local deny allow)
+--- config
+add_header  X-Source $patient_guard_source always;
+location /local { empty_gif; patient_guard local-$PG_POLICY; }
+location /deny  { empty_gif; patient_guard deny-$PG_POLICY; }
+location /allow { empty_gif; patient_guard allow-$PG_POLICY; }
+--- after
+if (store() eq 'redis') {
+    my $dir = '$PG_TMP/$PG_POLICY.d';
+    my @dupont = ('X-Account' => 'dupont');
+
+    start_redis($dir);
+    for my $mode (qw(local deny allow)) {
+        my $lookup = sub { get("/$mode", @dupont) };
+
+        requests("$mode, connects", [200], sub { $lookup->()->{status} }, sub {
+            wait_for(sub { $lookup->()->{headers}{'x-source'} eq 'redis' })
+                or die "Redis is away\n";
+            redis_at($dir, 'CLIENT', 'KILL', 'TYPE', 'normal');
+        });
+    }
+    stop_redis($dir);
+    requests("$_, Redis is gone", [$_ eq 'deny' ? 503 : 200], "/$_", @dupont)
+        for qw(local deny allow);
+    is_quiet();
+}
+
+
+
+=== TEST 7: a configuration is read, and one that is wrong
+The allocations are those that follow the file, until it is read once more:
+our directives', and those after the logs were opened.  nginx 1.22 itself does
+not bear the failure of each of its own.
+--- http_config
+include ALLOCATION_CONF;
+patient_guard_policy $PG_POLICY {
+    $PG_STORE_DIRECTIVES
+    account    $http_x_account trusted;
+    limit      patients=1000/1d log;
+    limit      lookups=$arg_count/1d default=1000000 deny;
+    challenge  redirect https://sso.example/step-up;
+    challenge  page @prove;
+}
+patient_guard          $PG_POLICY;
+patient_guard_patient  $arg_patient;
+include ALLOCATION_CONF;
+--- config
+location / { empty_gif; }
+location = /log {
+    access_log ALLOCATION_CONF;
+}
+--- after
+my $conf = server_root() . '/conf/nginx.conf';
+my $text = PatientGuard::slurp($conf);
+reloads('right');
+write_file($conf, $text =~ s/default=1000000/default=0/r);
+reloads('wrong');
+write_file($conf, $text);
+ok(reload(), 'in the end it is read');
+is(get('/', 'X-Account' => 'dupont')->{status}, 200, '- and served by');
 is_quiet();

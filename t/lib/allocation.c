@@ -10,8 +10,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -21,10 +24,14 @@ typedef struct {
     uint32_t  first;                 /* the first and the last that fail, */
     uint32_t  last;                  /*   counted from 1 */
     uint32_t  count;                 /* made, or failed, since then */
+    uint32_t  starved;               /* 1: counting; else it begins when */
+                                     /*   PG_ALLOCATION.conf is opened, and */
+                                     /*   ends when it is opened again */
 } control_t;
 
 
 static volatile control_t  *control;
+static char                 awaited[4096];
 
 
 __attribute__((constructor)) static void
@@ -39,6 +46,9 @@ open_control(void)
     if (path == NULL) {
         return;
     }
+
+    /* nginx writes its processes' titles where its environment was */
+    snprintf(awaited, sizeof(awaited), "%s.conf", path);
 
     fd = open(path, O_RDWR);
 
@@ -60,7 +70,7 @@ fails(void)
 {
     uint32_t  n;
 
-    if (control == NULL || control->pid != getpid()) {
+    if (control == NULL || control->pid != getpid() || !control->starved) {
         return 0;
     }
 
@@ -138,4 +148,28 @@ posix_memalign(void **p, size_t alignment, size_t size)
     }
 
     return next(p, alignment, size);
+}
+
+
+int
+open64(const char *path, int flags, ...)
+{
+    va_list   args;
+    mode_t    mode;
+
+    static int  (*next)(const char *path, int flags, ...);
+
+    if (next == NULL) {
+        *(void **) &next = dlsym(RTLD_NEXT, "open64");
+    }
+
+    if (control && control->pid == getpid() && strcmp(path, awaited) == 0) {
+        control->starved ^= 1;
+    }
+
+    va_start(args, flags);
+    mode = (flags & O_CREAT) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+
+    return next(path, flags, mode);
 }
