@@ -5,6 +5,7 @@
 # make asan       the same suites under AddressSanitizer and UBSan
 # make valgrind   the same suites under valgrind
 # make chaos      each fault of Redis in each mode (SHORT=1 SANITIZE=1 FAULTS=x)
+# make fuzz       libFuzzer on what comes from outside (FUZZ_SECONDS=60 each)
 # make check      the order of ranks, the style
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
@@ -36,7 +37,7 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 # nginx's handlers all have parameters that some of them do not use
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
-.PHONY: all headers module install test unit asan valgrind chaos check \
+.PHONY: all headers module install test unit asan valgrind chaos fuzz check \
         endure run serve clean FORCE
 .DELETE_ON_ERROR:
 
@@ -97,6 +98,9 @@ asan valgrind:
 
 chaos:
 	@$(if $(SANITIZE),scripts/sanitize asan )scripts/chaos/run
+
+fuzz:
+	@scripts/fuzz
 
 check: all
 	@scripts/setup check

@@ -82,7 +82,7 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
     ngx_str_set(&value, "no-store");
 
     if (ngx_http_patient_guard_header(r, "Cache-Control", &value) == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return ngx_http_patient_guard_failed(r);
     }
 
     if (ctx->decision.verdict == NGX_PATIENT_GUARD_VERDICT_CHALLENGE) {
@@ -101,7 +101,7 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
     {
         value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
         if (value.data == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return ngx_http_patient_guard_failed(r);
         }
 
         value.len = ngx_sprintf(value.data, "%ui",
@@ -109,11 +109,20 @@ ngx_http_patient_guard_answer(ngx_http_request_t *r,
                     - value.data;
 
         if (ngx_http_patient_guard_header(r, "Retry-After", &value) == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return ngx_http_patient_guard_failed(r);
         }
     }
 
     return ngx_http_patient_guard_refuse(r, ctx, ctx->status);
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_failed(ngx_http_request_t *r)
+{
+    r->error_page = 1;
+
+    return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
@@ -184,14 +193,14 @@ ngx_http_patient_guard_answer_challenge(ngx_http_request_t *r,
                                                       &location)
             != NGX_OK)
         {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return ngx_http_patient_guard_failed(r);
         }
 
         r->headers_out.location =
                      ngx_http_patient_guard_header(r, "Location", &location);
 
         if (r->headers_out.location == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return ngx_http_patient_guard_failed(r);
         }
 
         break;
@@ -203,7 +212,7 @@ ngx_http_patient_guard_answer_challenge(ngx_http_request_t *r,
                                                     &challenge->authenticate);
 
         if (r->headers_out.www_authenticate == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return ngx_http_patient_guard_failed(r);
         }
 
         break;
@@ -223,7 +232,8 @@ ngx_http_patient_guard_page(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_challenge_t *challenge)
 {
-    ngx_str_t  uri, args;
+    ngx_str_t                  uri, args;
+    ngx_http_core_loc_conf_t  *clcf;
 
     /* who waits for "100 Continue" would never send what a page may read */
 
@@ -234,10 +244,18 @@ ngx_http_patient_guard_page(ngx_http_request_t *r,
     }
 
     if (ngx_http_complex_value(r, &challenge->target, &uri) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return ngx_http_patient_guard_failed(r);
     }
 
     r->err_status = challenge->status;
+
+    /* if the page fails, an error_page of it might lead to the record */
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!clcf->recursive_error_pages) {
+        r->error_page = 1;
+    }
 
     if (uri.data[0] == '@') {
         ngx_http_finalize_request(r, ngx_http_named_location(r, &uri));
@@ -329,7 +347,7 @@ ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
                             + problem->type.len + problem->title.len
                             + NGX_INT_T_LEN + (limit ? limit->len : 0));
     if (b == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return ngx_http_patient_guard_failed(r);
     }
 
     /* a limit's name has no character that JSON would want escaped */

@@ -17,5 +17,11 @@
 ngx_int_t ngx_http_patient_guard_answer(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 
+/*
+ * 500, for want of memory.  No error_page is shown, which might lead to the
+ * record: nginx takes this for the failure of one.
+ */
+ngx_int_t ngx_http_patient_guard_failed(ngx_http_request_t *r);
+
 
 #endif /* _NGX_HTTP_PATIENT_GUARD_ANSWER_H_INCLUDED_ */

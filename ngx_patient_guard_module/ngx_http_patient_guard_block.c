@@ -26,6 +26,8 @@ static char *ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy);
 static char *ngx_http_patient_guard_add_zone(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy);
+static ngx_int_t ngx_http_patient_guard_init_zone(ngx_shm_zone_t *zone,
+    void *data);
 
 
 static ngx_conf_enum_t  ngx_http_patient_guard_missing[] = {
@@ -412,8 +414,8 @@ ngx_http_patient_guard_add_zone(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    zone->init = ngx_patient_guard_shm_init;
-    zone->data = policy->shm;
+    zone->init = ngx_http_patient_guard_init_zone;
+    zone->data = policy;
 
     policy->shm->limits = policy->limits;
     policy->shm->nlimits = policy->nlimits;
@@ -444,4 +446,45 @@ ngx_http_patient_guard_add_zone(ngx_conf_t *cf,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * A policy without a secret finds its own in the zone.  If this fails in a
+ * reload the old configuration is served on; nginx would exit if init_module
+ * did.
+ */
+
+static ngx_int_t
+ngx_http_patient_guard_init_zone(ngx_shm_zone_t *zone, void *data)
+{
+    ngx_http_patient_guard_policy_t  *old = data;
+
+    ngx_int_t                         rc;
+    ngx_str_t                         seed;
+    ngx_http_patient_guard_policy_t  *policy;
+
+    policy = zone->data;
+
+    zone->data = policy->shm;
+    rc = ngx_patient_guard_shm_init(zone, old ? old->shm : NULL);
+    zone->data = policy;
+
+    if (rc != NGX_OK || policy->nkeys) {
+        return rc;
+    }
+
+    seed.data = ngx_patient_guard_shm_seed(policy->shm);
+    seed.len = NGX_PATIENT_GUARD_SEED;
+
+    if (ngx_patient_guard_keys_derive(&policy->keys[0], &seed) != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                      "HMAC-SHA-256 failed for policy \"%V\"",
+                      &policy->name);
+        return NGX_ERROR;
+    }
+
+    policy->nkeys = 1;
+
+    return NGX_OK;
 }

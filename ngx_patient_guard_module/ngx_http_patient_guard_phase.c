@@ -77,7 +77,7 @@ ngx_http_patient_guard_handler(ngx_http_request_t *r)
     ctx = ngx_http_patient_guard_create_ctx(r, lcf);
 
     if (ctx == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return ngx_http_patient_guard_failed(r);
     }
 
     return ngx_http_patient_guard_start(r, ctx, lcf);
@@ -139,7 +139,7 @@ ngx_http_patient_guard_start(ngx_http_request_t *r,
         || ngx_http_patient_guard_limits(r, ctx->policy, &ctx->op.lookup)
            != NGX_OK)
     {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return ngx_http_patient_guard_failed(r);
     }
 
     if (rc == NGX_DECLINED) {
@@ -307,7 +307,7 @@ ngx_http_patient_guard_wait(ngx_http_request_t *r,
 
     } else if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
         ngx_http_patient_guard_forget(ctx);
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return ngx_http_patient_guard_failed(r);
     }
 
     ctx->waiting = 1;
@@ -338,7 +338,7 @@ ngx_http_patient_guard_resume(ngx_http_patient_guard_ctx_t *ctx)
     ngx_http_set_log_request(c->log, r);
 
     if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        ngx_http_finalize_request(r, ngx_http_patient_guard_failed(r));
         ngx_http_run_posted_requests(c);
         return;
     }

@@ -7,7 +7,6 @@
 
 
 static ngx_int_t ngx_http_patient_guard_init(ngx_conf_t *cf);
-static ngx_int_t ngx_http_patient_guard_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_patient_guard_init_process(ngx_cycle_t *cycle);
 static void ngx_http_patient_guard_exit_process(ngx_cycle_t *cycle);
 
@@ -88,7 +87,7 @@ ngx_module_t  ngx_patient_guard_module = {
     ngx_http_patient_guard_commands,           /* module directives */
     NGX_HTTP_MODULE,                           /* module type */
     NULL,                                      /* init master */
-    ngx_http_patient_guard_init_module,        /* init module */
+    NULL,                                      /* init module */
     ngx_http_patient_guard_init_process,       /* init process */
     NULL,                                      /* init thread */
     NULL,                                      /* exit thread */
@@ -112,49 +111,6 @@ ngx_http_patient_guard_init(ngx_conf_t *cf)
     }
 
     *h = ngx_http_patient_guard_handler;
-
-    return NGX_OK;
-}
-
-
-/* zones are made by now: a policy without a secret finds its own there */
-
-static ngx_int_t
-ngx_http_patient_guard_init_module(ngx_cycle_t *cycle)
-{
-    ngx_str_t                             seed;
-    ngx_uint_t                            i;
-    ngx_http_patient_guard_policy_t     **policies;
-    ngx_http_patient_guard_main_conf_t   *mcf;
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle,
-                                              ngx_patient_guard_module);
-    if (mcf == NULL) {
-        return NGX_OK;
-    }
-
-    policies = mcf->policies.elts;
-
-    for (i = 0; i < mcf->policies.nelts; i++) {
-
-        if (policies[i]->nkeys) {
-            continue;
-        }
-
-        seed.data = ngx_patient_guard_shm_seed(policies[i]->shm);
-        seed.len = NGX_PATIENT_GUARD_SEED;
-
-        if (ngx_patient_guard_keys_derive(&policies[i]->keys[0], &seed)
-            != NGX_OK)
-        {
-            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                          "HMAC-SHA-256 failed for policy \"%V\"",
-                          &policies[i]->name);
-            return NGX_ERROR;
-        }
-
-        policies[i]->nkeys = 1;
-    }
 
     return NGX_OK;
 }

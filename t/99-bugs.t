@@ -537,3 +537,29 @@ is($answers[0]{status}, 200);
 is($answers[1]{status}, 403);
 is($answers[1]{body}, "prove it\n");
 is($answers[1]{headers}{'content-type'}, 'text/html');
+
+
+
+=== TEST 22: a page of a challenge that fails led to an error_page, and past the guard
+--- policy
+account    $http_x_account trusted;
+limit      lookups=1/1h challenge;
+challenge  page @prove;
+--- config
+error_page  500 502 504 = @other;
+location / {
+    patient_guard  $PG_POLICY;
+    proxy_pass     http://$PG_PORTAL;
+}
+location @prove {
+    proxy_pass  http://unix:$PG_TMP/no-such-socket:;
+}
+location @other {
+    proxy_pass  http://$PG_PORTAL;
+}
+--- after
+my @answers = map { get('/', 'X-Account' => 'dupont', Accept => 'text/html') }
+              1, 2;
+is($answers[0]{body}, "record of /\n");
+is($answers[1]{status}, 502);
+unlike($answers[1]{body}, qr/record/);
