@@ -292,6 +292,14 @@ location /added {
     proxy_cache       off;
     proxy_pass        http://$PG_PORTAL;
 }
+location /open {
+    patient_guard     off;
+    addition_types    *;
+    add_before_body   /guarded;
+    add_after_body    /guarded;
+    proxy_cache       off;
+    proxy_pass        http://$PG_PORTAL;
+}
 location /guarded {
     proxy_cache       off;
     proxy_pass        http://$PG_PORTAL;
@@ -312,6 +320,8 @@ is(thrice('/stale', 'X-Account' => 'stale'), '200 2, 403 2, 403 2', 'and not cou
 like(get('/added', 'X-Account' => 'added')->{body},
      qr{record of /guarded\n.*record of /added\n.*record of /guarded\n}s, 'additions');
 is(thrice('/added', 'X-Account' => 'added'), '200 2, 403 2, 403 2', 'are not');
+like(get('/open', 'X-Account' => 'open')->{body}, qr{record of /guarded\n}, 'nor are they');
+is(thrice('/guarded', 'X-Account' => 'open'), $::counted, 'behind what is not guarded');
 
 
 
