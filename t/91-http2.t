@@ -3,14 +3,8 @@
 use lib 't/lib';
 use PatientGuard;
 
-use IO::Select;
-use IO::Socket::UNIX;
+use Http2;
 use Time::HiRes qw(sleep time);
-
-# frames' types and flags
-use constant { DATA => 0, HEADERS => 1, RST_STREAM => 3, SETTINGS => 4,
-               PING => 6, GOAWAY => 7,
-               END_STREAM => 1, END_HEADERS => 4 };
 
 our $h2_socket;
 
@@ -40,102 +34,6 @@ sub curl {
         @options, "http://localhost$path" or die "curl: $!\n";
     local $/;
     return <$curl> // '';
-}
-
-sub frame {
-    my ($type, $flags, $stream, $payload) = @_;
-
-    return pack('Cn', length($payload) >> 16, length($payload) & 0xffff)
-           . pack('CCN', $type, $flags, $stream) . $payload;
-}
-
-# "literal without indexing", nothing of it compressed
-
-sub literal { map { pack('C', length $_) . $_ } @_ }
-
-sub headers {
-    my ($stream, $path, %is) = @_;
-
-    my $method = $is{body} ? "\x83" : "\x82";       # POST or GET
-    return frame(HEADERS, END_HEADERS | ($is{body} ? 0 : END_STREAM), $stream,
-                 join '', $method, "\x86", "\x04", literal($path),
-                          "\x01", literal('localhost'),
-                          "\x00", literal('x-account',
-                                          $is{account} // 'dupont'));
-}
-
-sub data { frame(DATA, $_[2] ? END_STREAM : 0, $_[0], $_[1]) }
-
-sub reset_stream { frame(RST_STREAM, 0, $_[0], pack 'N', 8) }
-
-sub h2 {
-    my $socket = IO::Socket::UNIX->new(Peer => $h2_socket)
-        or die "$h2_socket: $!\n";
-    my $self = { socket => $socket, read => '', streams => {} };
-    say_h2($self, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(SETTINGS, 0, 0, ''));
-    return $self;
-}
-
-sub say_h2 {
-    my ($h2, @frames) = @_;
-
-    my $bytes = join '', @frames;
-    while (length $bytes) {
-        my $n = syswrite $h2->{socket}, $bytes or die "h2: $!\n";
-        substr $bytes, 0, $n, '';
-    }
-}
-
-# what has come, or comes in time; false at the end of the connection
-
-sub read_h2 {
-    my ($h2, $seconds) = @_;
-
-    return IO::Select->new($h2->{socket})->can_read($seconds)
-           && sysread($h2->{socket}, $h2->{read}, 65536, length $h2->{read});
-}
-
-# reads frames until the streams named are at their end
-
-sub ended {
-    my ($h2, @streams) = @_;
-
-    until (!grep { !$h2->{streams}{$_}{ended} } @streams) {
-        while (length $h2->{read} >= 9) {
-            my ($high, $low, $type, $flags, $stream) =
-                unpack 'CnCCN', $h2->{read};
-            my $length = ($high << 16) + $low;
-            last if length $h2->{read} < 9 + $length;
-            my $payload = substr $h2->{read}, 9, $length;
-            substr $h2->{read}, 0, 9 + $length, '';
-
-            my $is = $h2->{streams}{$stream} //= { body => '' };
-            $is->{status} = $payload =~ /^[\x20-\x3f]*\x88/ ? 200
-                : $payload =~ /^[\x20-\x3f]*\x48\x03(\d+)/ ? $1 : 'unknown'
-                if $type == HEADERS;
-            $is->{body} .= $payload if $type == DATA;
-            $is->{status} = 'reset' if $type == RST_STREAM && !$is->{ended};
-            $is->{ended} = 1
-                if $type == RST_STREAM
-                   || $flags & END_STREAM && ($type == HEADERS
-                                              || $type == DATA);
-            say_h2($h2, frame(PING, 1, 0, $payload))
-                if $type == PING && !($flags & 1);
-        }
-        last if !grep { !$h2->{streams}{$_}{ended} } @streams;
-
-        read_h2($h2, PatientGuard::patience()) or last;
-    }
-
-    return map { $h2->{streams}{$_}{status} // 'none' } @streams;
-}
-
-sub odd { map { 2 * $_ - 1 } 1 .. $_[0] }
-
-sub tally {
-    my %by;
-    $by{$_}++ for @_;
-    return join ', ', map { "$by{$_} x $_" } sort keys %by;
 }
 
 sub said {
@@ -184,7 +82,7 @@ limit    lookups=60/1h deny;
 --- config
 --- after
 $::h2_socket = '$PG_TMP/$PG_POLICY.h2';
-my $h2 = h2();
+my $h2 = h2($::h2_socket);
 say_h2($h2, map { headers($_, "/$_") } odd(100));
 is(tally(ended($h2, odd(100))), '60 x 200, 40 x 403', 'as the limit says');
 is(scalar(grep { $_->{body} =~ /^record of / } values %{ $h2->{streams} }), 60,
@@ -203,7 +101,7 @@ throttle_delay  30s;
 --- after
 $::h2_socket = '$PG_TMP/$PG_POLICY.h2';
 my ($worker) = workers_of();
-my $h2 = h2();
+my $h2 = h2($::h2_socket);
 say_h2($h2, headers(1, '/'));
 is(tally(ended($h2, 1)), '1 x 200', 'the first lookup');
 my $sockets = sockets_of($worker);
@@ -252,7 +150,7 @@ $peer->send($reply);
 $::h2_socket = '$PG_TMP/$PG_POLICY.h2';
 my $wait = '$PG_TMP/$PG_POLICY.wait';
 my ($worker) = workers_of();
-my $h2 = h2();
+my $h2 = h2($::h2_socket);
 say_h2($h2, headers(1, '/'));
 is(tally(ended($h2, 1)), '1 x 200', 'Redis answers');
 my $sockets = sockets_of($worker);
@@ -291,7 +189,7 @@ ok(wait_for(sub { said('":path: /gone"') >= 50 }), 'fifty more');
 close $h2->{socket};
 ok(wait_for(sub { sockets_of($worker) == $sockets - 1 }), 'none stays open');
 unlink $wait;
-$h2 = h2();
+$h2 = h2($::h2_socket);
 say_h2($h2, headers(1, '/'));
 is(tally(ended($h2, 1)), '1 x 200', 'others go on');
 is((workers_of())[0], $worker, 'the worker lives');
@@ -316,7 +214,7 @@ $peer->send($reply);
 --- after
 $::h2_socket = '$PG_TMP/$PG_POLICY.h2';
 my $wait = '$PG_TMP/$PG_POLICY.wait';
-my $h2 = h2();
+my $h2 = h2($::h2_socket);
 my $stream = 1;
 for my $expected (200, 403) {
     my $asked = () = fake_commands();
@@ -356,7 +254,7 @@ $peer->send($reply);
 $::h2_socket = '$PG_TMP/$PG_POLICY.h2';
 my ($worker) = workers_of();
 open my $file, '>', '$PG_TMP/$PG_POLICY.wait';
-my $h2 = h2();
+my $h2 = h2($::h2_socket);
 say_h2($h2, map { headers($_, "/held") } odd(30));
 ok(wait_for(sub { said('":path: /held"') >= 30 }), 'thirty wait');
 kill 'HUP', nginx_pid();
