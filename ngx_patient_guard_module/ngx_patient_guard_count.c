@@ -557,9 +557,7 @@ ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
                 ngx_patient_guard_entry_renew(&node->zone, ref, 0, slice,
                                               state);
 
-            } else if (state == NGX_PATIENT_GUARD_SENT
-                       && ngx_patient_guard_entry_state(entry) != state)
-            {
+            } else if (ngx_patient_guard_entry_state(entry) != state) {
                 ngx_patient_guard_entry_mark(&node->zone, ref, state);
             }
 

@@ -30,7 +30,7 @@ static ngx_uint_t ngx_patient_guard_floor_strangers(
 static ngx_uint_t ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
-static ngx_uint_t ngx_patient_guard_floor_unsent(ngx_patient_guard_shm_t *shm,
+static ngx_uint_t ngx_patient_guard_floor_stale(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_weighed_t *weighed);
 
 
@@ -241,7 +241,7 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
 {
     uint32_t                    until;
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, stale;
     ngx_patient_guard_fleet_t  *fleet;
 
     for (i = 0; i < lookup->nlimits; i++) {
@@ -251,18 +251,23 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
         }
     }
 
-    ngx_patient_guard_charge(shm->node, lookup, tally, weighed,
-                             NGX_PATIENT_GUARD_UNSENT,
-                             NGX_PATIENT_GUARD_UNSENT);
+    stale = ngx_patient_guard_floor_stale(shm, lookup, weighed);
+
+    if (stale) {
+        ngx_patient_guard_charge(shm->node, lookup, tally, weighed,
+                                 NGX_PATIENT_GUARD_UNSENT,
+                                 NGX_PATIENT_GUARD_UNSENT);
+    }
+
+    tally->charged = 1;
 
     until = ngx_patient_guard_floor_until(lookup);
     fleet = ngx_patient_guard_fleet(shm->node, member, until);
 
     /* lest a challenge of another node's go unnoticed here */
 
-    if (ngx_patient_guard_floor_unsent(shm, lookup, weighed)
-        || ngx_patient_guard_floor_older(fleet->heard, lookup,
-                                         NGX_PATIENT_GUARD_FLOOR_ASK))
+    if (stale || ngx_patient_guard_floor_older(fleet->heard, lookup,
+                                               NGX_PATIENT_GUARD_FLOOR_ASK))
     {
         ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous, 0,
                                      until);
@@ -272,28 +277,31 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
 }
 
 
-/* what has just been charged is the last of its queue */
+/* has a patient not been seen yet in the present slice of a window? */
 
 static ngx_uint_t
-ngx_patient_guard_floor_unsent(ngx_patient_guard_shm_t *shm,
+ngx_patient_guard_floor_stale(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_weighed_t *weighed)
 {
-    ngx_uint_t                i;
-    ngx_patient_guard_ref_t   last;
+    ngx_uint_t                i, n;
+    ngx_patient_guard_ref_t   ref;
     ngx_patient_guard_zone_t *zone;
 
     zone = &shm->node->zone;
 
     for (i = 0; i < lookup->nlimits; i++) {
+        for (n = 0; n < lookup->npatients; n++) {
 
-        last = ngx_patient_guard_queue(zone, weighed[i].queue)->last;
+            ref = ngx_patient_guard_entry_find(zone, weighed[i].queue,
+                                               lookup->patients[n].current);
 
-        if (last
-            && ngx_patient_guard_entry_state(
-                                      ngx_patient_guard_entry(zone, last))
-               == NGX_PATIENT_GUARD_UNSENT)
-        {
-            return 1;
+            if (ref == 0
+                || !ngx_patient_guard_entry_is_in(
+                                         ngx_patient_guard_entry(zone, ref),
+                                         weighed[i].slice))
+            {
+                return 1;
+            }
         }
     }
 
