@@ -6,6 +6,7 @@
 # make valgrind   the same suites under valgrind
 # make chaos      each fault of Redis in each mode (SHORT=1 SANITIZE=1 FAULTS=x)
 # make fuzz       libFuzzer on what comes from outside (FUZZ_SECONDS=60 each)
+# make coverage   which lines of the module the tests reach
 # make check      the order of ranks, the style
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
@@ -37,8 +38,8 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 # nginx's handlers all have parameters that some of them do not use
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
-.PHONY: all headers module install test unit asan valgrind chaos fuzz check \
-        endure run serve clean FORCE
+.PHONY: all headers module install test unit asan valgrind chaos fuzz \
+        coverage check endure run serve clean FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -101,6 +102,9 @@ chaos:
 
 fuzz:
 	@scripts/fuzz
+
+coverage:
+	@scripts/coverage
 
 check: all
 	@scripts/setup check
