@@ -367,8 +367,7 @@ ngx_patient_guard_call_patients(ngx_patient_guard_call_t *call,
 
 ngx_int_t
 ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
-    uint64_t *last)
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
     u_char                      *p, *end;
     uint64_t                     total;
@@ -422,7 +421,6 @@ ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
     }
 
     if (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) {
-        *last = called.cleared;
         return called.flags == NGX_PATIENT_GUARD_SUPERSEDED ? NGX_DECLINED
                                                             : NGX_ERROR;
     }
@@ -463,8 +461,7 @@ ngx_patient_guard_call_news(ngx_str_t *text, uint64_t nonce,
     news->superseded = (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) ? 1 : 0;
     news->challenger = called.challenger;
     news->since = called.since;
-    news->cleared = news->superseded ? 0 : called.cleared;
-    news->last = news->superseded ? called.cleared : 0;
+    news->cleared = called.cleared;
 
     if (news->challenged != (news->since != 0)
         || (news->superseded && parcel->number == 0))

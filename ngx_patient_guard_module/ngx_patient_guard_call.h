@@ -51,11 +51,10 @@ u_char *ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
  * NGX_ERROR if the reply is not that to this call: decimal numbers between
  * single blanks, just as many as were asked for, and such as go together.
  * NGX_DECLINED: nothing was done, for a later call of the session was there
- * before; *last is its number.
+ * before.
  */
 ngx_int_t ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
-    uint64_t *last);
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
 
 /* the same, with windows behind; the sets of the news lie in the text */
 ngx_int_t ngx_patient_guard_call_news(ngx_str_t *text, uint64_t nonce,

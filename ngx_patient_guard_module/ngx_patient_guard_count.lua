@@ -30,7 +30,7 @@
 --       SYNC: and the window that the node adds, or ""
 -- Reply nonce, flags (1 charged, 2 challenged, 4 passed, 8 superseded), the
 --       limit that challenged from 0, ms until a grant is left, since when it
---       is challenged, when it was last passed (superseded: the last number),
+--       is challenged, when it was last passed,
 --       then for each limit
 --       COUNT: its total and ms until the lookup fits;
 --       SYNC: its window without the set, a number I4 and as many aliases
@@ -40,7 +40,7 @@ local SLOTS = string.rep('I4', SLICES + 1)
 local LOG, CHALLENGE = 0, 2                -- actions
 local LAPSE, SKEW = 90 * 86400000, 300000
 
-local SESSIONS, TELL = 64, 7000
+local SESSIONS, TELL, FEW = 64, 7000, 4
 
 local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
@@ -103,21 +103,15 @@ end
 local function tell_last(name, number)
     local _, at = told_last(name)
 
-    -- the oldest one of too many has gone long ago
-
-    if not at and #sessions >= 16 * SESSIONS then
-        local least
-        for i = 1, #sessions, 16 do
-            local n = struct.unpack('<I8', sessions, i + 8)
-            if not least or n < least then
-                least, at = n, i
-            end
-        end
+    if at then
+        sessions = string.sub(sessions, 1, at - 1)
+                   .. string.sub(sessions, at + 16)
     end
 
-    at = at or #sessions + 1
-    sessions = string.sub(sessions, 1, at - 1) .. name
-               .. struct.pack('<I8', number) .. string.sub(sessions, at + 16)
+    -- of too many, the one that was not heard of for longest has gone
+
+    sessions = string.sub(sessions, -16 * (SESSIONS - 1)) .. name
+               .. struct.pack('<I8', number)
     put['@'] = sessions
 end
 
@@ -127,8 +121,8 @@ if session ~= '' then
     last = told_last(session)
 end
 
-if not sync and session ~= '' and nonce <= last then
-    local reply = {ARGV[1], 8, #limits, 0, 0, string.format('%.0f', last)}
+if not sync and session ~= '' and nonce <= last and last < 2 ^ 53 then
+    local reply = {ARGV[1], 8, #limits, 0, 0, 0}
     for i = 1, #limits do
         reply[#reply + 1] = '0 0'
     end
@@ -374,10 +368,56 @@ local function add_count(window, slice, count)
     end
 end
 
+-- many at once: the set is taken apart and put together again
+
+local function add_patients(window, told, cap)
+    local lists, where, at = {}, {}, 1
+
+    for slice = window.newest - SLICES, window.newest do
+        local list = {}
+        for i = 1, window.counts[slice % (SLICES + 1) + 1] do
+            list[i] = string.sub(window.set, at, at + 7)
+            where[list[i]] = slice
+            at = at + 8
+        end
+        lists[slice] = list
+    end
+
+    for _, one in ipairs(told) do
+        local alias, slice = one[1], one[2]
+        local old = where[alias]
+
+        if not old and window.total < cap then
+            window.total = window.total + 1
+            old = slice - 1
+        end
+
+        if old and old < slice then
+            where[alias] = slice
+            lists[slice][#lists[slice] + 1] = alias
+        end
+    end
+
+    local set = {}
+
+    for slice = window.newest - SLICES, window.newest do
+        local before = #set
+        for _, alias in ipairs(lists[slice]) do
+            if where[alias] == slice then
+                set[#set + 1] = alias
+            end
+        end
+        window.counts[slice % (SLICES + 1) + 1] = #set - before
+    end
+
+    window.set, window.total = table.concat(set), #set
+end
+
 local function add_window(window, limit, counted)
     local newest = struct.unpack('<I8', limit.more)
     local counts = {struct.unpack('<' .. SLOTS, limit.more, RING)}
-    local at = SET
+    local cap = math.min(2 * limit.count, 4294967295)
+    local told, at = {}, SET
 
     for slice = newest - SLICES, newest do
         local count = counts[slice % (SLICES + 1) + 1]
@@ -390,12 +430,19 @@ local function add_window(window, limit, counted)
         else
             for _ = 1, count do
                 if slice >= window.newest - SLICES then
-                    add_patient(window, string.sub(limit.more, at, at + 7),
-                                math.min(slice, window.newest),
-                                math.min(2 * limit.count, 4294967295))
+                    told[#told + 1] = {string.sub(limit.more, at, at + 7),
+                                       math.min(slice, window.newest)}
                 end
                 at = at + 8
             end
+        end
+    end
+
+    if #told > FEW then
+        add_patients(window, told, cap)
+    else
+        for _, one in ipairs(told) do
+            add_patient(window, one[1], one[2], cap)
         end
     end
 end
@@ -422,6 +469,15 @@ end
 
 local cleared = held[3] and #held[3] == 8 and struct.unpack('<I8', held[3])
                 or 0
+local whole = cleared < 2 ^ 53 and (not since or since < 2 ^ 53)
+
+for at = 9, #sessions, 16 do
+    whole = whole and struct.unpack('<I8', sessions, at) < 2 ^ 53
+end
+
+if not whole then
+    return redis.error_reply('PGSTATE malformed time or number')
+end
 
 -- a challenge that Redis has lost, or was never told: not one passed since
 
@@ -610,7 +666,7 @@ local reply = {ARGV[1],
                (charged and 1 or 0) + (since and 2 or 0) + (passed and 4 or 0)
                + (superseded and 8 or 0),
                by, grants_wait, string.format('%.0f', since or 0),
-               string.format('%.0f', superseded and last or cleared)}
+               string.format('%.0f', cleared)}
 
 if sync then
     local left = tell and TELL or 0

@@ -55,6 +55,18 @@ ngx_patient_guard_doubted(ngx_patient_guard_node_t *node,
 }
 
 
+ngx_uint_t
+ngx_patient_guard_in_doubt(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_doubted(node, member);
+
+    return ref && ngx_patient_guard_queue(&node->zone, ref)->first;
+}
+
+
 ngx_patient_guard_ref_t
 ngx_patient_guard_doubted_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
@@ -141,7 +153,7 @@ ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
 
 void
 ngx_patient_guard_outbox_rename(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member)
+    ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *alias)
 {
     ngx_patient_guard_fleet_t   *fleet;
     ngx_patient_guard_letter_t  *letter;
@@ -153,8 +165,6 @@ ngx_patient_guard_outbox_rename(ngx_patient_guard_node_t *node,
 
         ngx_patient_guard_save(&node->zone, letter);
 
-        letter->account = ngx_patient_guard_member(node, member)->alias;
-
-        ngx_patient_guard_commit(&node->zone);
+        letter->account = *alias;
     }
 }

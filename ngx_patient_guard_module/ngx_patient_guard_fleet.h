@@ -48,13 +48,20 @@ void ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *previous,
     ngx_uint_t sets, uint32_t until);
 
-/* the account goes by another alias: its letter as well */
+/*
+ * The account is about to go by another alias: its letter as well.  Part of
+ * that change, and committed with it.
+ */
 void ngx_patient_guard_outbox_rename(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member);
+    ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *alias);
 
 /* the queue whose entries are the charges in doubt; 0: none */
 ngx_patient_guard_ref_t ngx_patient_guard_doubted(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
+
+/* are there any? */
+ngx_uint_t ngx_patient_guard_in_doubt(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member);
 ngx_patient_guard_ref_t ngx_patient_guard_doubted_add(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
 

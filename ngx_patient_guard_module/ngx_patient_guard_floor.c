@@ -65,6 +65,18 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 
     ngx_patient_guard_challenge_date(shm->node, member, lookup);
 
+    if (!(flags & (NGX_PATIENT_GUARD_CHECKED|NGX_PATIENT_GUARD_AWAY))
+        && ngx_patient_guard_in_doubt(shm->node, member))
+    {
+        /* a later call of the session would hide them from Redis */
+
+        ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous, 0,
+                                     ngx_patient_guard_floor_until(lookup));
+        ngx_patient_guard_shm_leave(shm, lookup->now);
+
+        return NGX_DECLINED;
+    }
+
     /* no challenge is opened by what other nodes may know better */
 
     dry_run = lookup->dry_run;
@@ -463,7 +475,7 @@ ngx_patient_guard_floor_take(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t     ref, member;
     ngx_patient_guard_fleet_t  *fleet;
 
-    parcel->limits = shm->limits;
+    parcel->limits = shm->widest;
     parcel->nlimits = shm->nlimits;
     parcel->grants = shm->grants;
 
@@ -527,7 +539,7 @@ ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
 
 
 uint64_t
-ngx_patient_guard_floor_numbers(ngx_patient_guard_shm_t *shm, uint64_t least)
+ngx_patient_guard_floor_numbers(ngx_patient_guard_shm_t *shm)
 {
     uint64_t                   first;
     ngx_patient_guard_node_t  *node;
@@ -536,7 +548,7 @@ ngx_patient_guard_floor_numbers(ngx_patient_guard_shm_t *shm, uint64_t least)
 
     ngx_patient_guard_shm_lock(shm);
 
-    first = ngx_max(node->number, least) + 1;
+    first = node->number + 1;
     node->number = first + NGX_PATIENT_GUARD_NUMBERS;
 
     ngx_shmtx_unlock(&shm->pool->mutex);

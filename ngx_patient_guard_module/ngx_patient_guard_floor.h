@@ -27,8 +27,9 @@
  * NGX_AGAIN     Redis has to be asked; a challenge that this node knows of,
  *               or has just opened, goes with the lookup;
  * NGX_DECLINED  refused as far as is known here, but Redis is to be asked how
- *               the account stands: that parcel waits in the outbox.  Come
- *               back with CHECKED when it has answered;
+ *               the account stands; or charges are in doubt, which Redis has
+ *               to be told first.  That parcel waits in the outbox: come
+ *               back with CHECKED when it is answered;
  * NGX_ERROR     no room in the zone.
  */
 ngx_int_t ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
@@ -74,10 +75,9 @@ void ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
 
 /*
  * Numbers for calls, NGX_PATIENT_GUARD_NUMBERS of them from the returned one
- * on: nobody else's, and above all that were given before and "least".
+ * on: nobody else's, and above all that were given before.
  */
-uint64_t ngx_patient_guard_floor_numbers(ngx_patient_guard_shm_t *shm,
-    uint64_t least);
+uint64_t ngx_patient_guard_floor_numbers(ngx_patient_guard_shm_t *shm);
 
 #define NGX_PATIENT_GUARD_NUMBERS  (1 << 20)
 

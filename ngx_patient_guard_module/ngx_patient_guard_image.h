@@ -79,7 +79,6 @@ typedef struct {
     unsigned                     challenged:1;
     unsigned                     superseded:1; /* bare counts told before, */
                                                /*   or by a clock behind   */
-    uint64_t                     last;         /* number told, if so */
 } ngx_patient_guard_news_t;
 
 

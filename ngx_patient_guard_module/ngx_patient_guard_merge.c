@@ -9,7 +9,8 @@
 
 #define NGX_PATIENT_GUARD_MERGE_BATCH  32      /* parcels */
 #define NGX_PATIENT_GUARD_MERGE_MOST   128     /* under way */
-#define NGX_PATIENT_GUARD_MERGE_SETS   65536   /* bytes of one */
+#define NGX_PATIENT_GUARD_MERGE_SETS   4096    /* bytes of one's sets, */
+#define NGX_PATIENT_GUARD_MERGE_TICK   8192    /*   and of a batch's   */
 
 /* ms between two looks for what other workers have left behind */
 #define NGX_PATIENT_GUARD_MERGE_IDLE   1000
@@ -33,6 +34,7 @@ struct ngx_patient_guard_merge_s {
     ngx_queue_t                       under_way;
     ngx_queue_t                       free;
     ngx_uint_t                        n;       /* under way */
+    size_t                            told;    /* bytes of sets, this tick */
     ngx_pool_t                       *pool;
     u_char                            session[8];
     ngx_patient_guard_news_t          news;
@@ -135,8 +137,11 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
 
         tp = ngx_timeofday();
 
-        for (i = 0; i < NGX_PATIENT_GUARD_MERGE_BATCH; i++) {
-
+        for (i = 0, merge->told = 0;
+             i < NGX_PATIENT_GUARD_MERGE_BATCH
+             && merge->told < NGX_PATIENT_GUARD_MERGE_TICK;
+             i++)
+        {
             if (merge->n >= NGX_PATIENT_GUARD_MERGE_BATCH
                 || !ngx_patient_guard_script_there(merge->script)
                 || ngx_patient_guard_merge_send(merge, NULL,
@@ -259,6 +264,8 @@ ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
     ngx_patient_guard_account_t *account, uint64_t now, ngx_msec_t deadline,
     ngx_patient_guard_sync_t *sync)
 {
+    ngx_uint_t  i;
+
     if (sync == NULL) {
         sync = ngx_patient_guard_merge_sync(merge);
 
@@ -293,6 +300,11 @@ ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
 
     merge->n++;
 
+    for (i = 0; i < sync->parcel.nlimits; i++) {
+        merge->told += sync->parcel.images[i].nset
+                       * sizeof(ngx_patient_guard_patient_t);
+    }
+
     return NGX_OK;
 }
 
@@ -326,6 +338,7 @@ ngx_patient_guard_sync_answered(ngx_patient_guard_command_t *command,
 {
     ngx_patient_guard_sync_t   *sync = (ngx_patient_guard_sync_t *) command;
 
+    ngx_uint_t                  sets;
     ngx_patient_guard_merge_t  *merge;
 
     merge = sync->merge;
@@ -334,15 +347,21 @@ ngx_patient_guard_sync_answered(ngx_patient_guard_command_t *command,
 
         /* what was to be told is taken anew: its bytes are gone */
 
+        sets = sync->parcel.sets;
+
         if (ngx_patient_guard_floor_take(merge->conf->shm,
                                   &sync->parcel.account, &sync->parcel,
                                   merge->sets, NGX_PATIENT_GUARD_MERGE_SETS,
                                   &sync->claim)
-            == NGX_OK
-            && ngx_patient_guard_script_send(merge->script, command)
-               == NGX_OK)
+            == NGX_OK)
         {
-            return NGX_OK;
+            sync->parcel.sets |= sets;
+
+            if (ngx_patient_guard_script_send(merge->script, command)
+                == NGX_OK)
+            {
+                return NGX_OK;
+            }
         }
 
         rc = NGX_DECLINED;

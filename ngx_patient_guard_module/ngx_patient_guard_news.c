@@ -137,6 +137,8 @@ ngx_patient_guard_news_set(ngx_patient_guard_node_t *node,
         }
 
         n = ngx_min(n, others);
+        n = (uint32_t) ngx_min(n, NGX_PATIENT_GUARD_COUNT_MAX
+                             - ngx_patient_guard_queue(zone, queue)->total);
 
         if (n && ngx_patient_guard_slice_held(slice, newest)) {
             ngx_patient_guard_entry_insert(zone, queue,
@@ -159,7 +161,7 @@ ngx_patient_guard_news_named(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image,
     uint64_t cap)
 {
-    uint32_t                      i, left;
+    uint32_t                      i, left, skip;
     uint64_t                      slice, newest;
     ngx_patient_guard_ref_t       ref, from, before;
     ngx_patient_guard_zone_t     *zone;
@@ -175,7 +177,16 @@ ngx_patient_guard_news_named(ngx_patient_guard_node_t *node,
 
     /* the oldest ones may have been left out */
 
-    for (i = 0; i < image->total; i++) {
+    skip = image->total - image->nset;
+
+    while (image->nset && skip >= left) {
+        skip -= left;
+        left = ngx_patient_guard_image_count(image, ++slice);
+    }
+
+    left -= ngx_min(skip, left);
+
+    for (i = 0; i < image->nset; i++) {
 
         while (left == 0) {
             left = ngx_patient_guard_image_count(image, ++slice);
@@ -183,14 +194,11 @@ ngx_patient_guard_news_named(ngx_patient_guard_node_t *node,
 
         left--;
 
-        if (i < image->total - image->nset
-            || !ngx_patient_guard_slice_held(slice, newest))
-        {
+        if (!ngx_patient_guard_slice_held(slice, newest)) {
             continue;
         }
 
-        patient = ngx_patient_guard_image_patient(image,
-                                         i - (image->total - image->nset));
+        patient = ngx_patient_guard_image_patient(image, i);
 
         if (patient == 0) {
             continue;
@@ -242,13 +250,15 @@ static void
 ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image)
 {
-    uint32_t                    n;
+    uint32_t                    n, others;
     uint64_t                    slice, newest;
     ngx_patient_guard_image_t   known;
 
     newest = ngx_patient_guard_queue(&node->zone, queue)->newest;
 
     ngx_patient_guard_news_known(node, queue, &known);
+
+    others = image->total - ngx_min(image->total, known.total);
 
     for (slice = image->newest - NGX_PATIENT_GUARD_SLICES;
          slice <= image->newest;
@@ -264,9 +274,11 @@ ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
             n -= ngx_min(n, ngx_patient_guard_image_count(&known, slice));
         }
 
+        n = ngx_min(n, others);
         n = (uint32_t) ngx_min(n, NGX_PATIENT_GUARD_COUNT_MAX
                           - ngx_patient_guard_queue(&node->zone,
                                                     queue)->total);
+        others -= n;
 
         if (n) {
             ngx_patient_guard_entry_insert(&node->zone, queue,

@@ -248,12 +248,8 @@ ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
 
     state = NGX_PATIENT_GUARD_SENT;
 
-    if (news->superseded) {
-        node->number = ngx_max(node->number, news->last);
-
-        if (!more->again) {
-            state = NGX_PATIENT_GUARD_UNSENT;
-        }
+    if (news->superseded && !more->again) {
+        state = NGX_PATIENT_GUARD_UNSENT;
     }
 
     unsent = 0;

@@ -541,22 +541,24 @@ ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer)
 }
 
 
-/* no failure, unless somebody waits whose command is on its way */
+/* no failure, unless a command is on its way, or the breaker half-open */
 
 static void
 ngx_patient_guard_peer_end(ngx_patient_guard_peer_t *peer, ngx_err_t err,
     const char *reason)
 {
+    ngx_uint_t  idle;
+
+    idle = ngx_queue_empty(&peer->pipeline.waiting);
+
     if (peer->state != NGX_PATIENT_GUARD_PEER_READY) {
         ngx_patient_guard_peer_fail(peer, err, reason);
 
-    } else if (ngx_queue_empty(&peer->pipeline.waiting)) {
+    } else if (idle && (!peer->breaker.away || peer->connection->close)) {
         ngx_patient_guard_peer_close(peer);
 
-    } else if (peer->fresh && !peer->connection->close) {
-
+    } else if (!idle && peer->fresh && !peer->connection->close) {
         /* Redis lets go of idle clients: it is sent by another connection */
-
         ngx_patient_guard_peer_close(peer);
         (void) ngx_patient_guard_peer_connect(peer);
 

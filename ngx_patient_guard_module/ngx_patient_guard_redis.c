@@ -150,11 +150,9 @@ ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
     }
 
     if (rc == NGX_OK) {
-
         if (ngx_patient_guard_floor_owes(redis->shm)) {
             ngx_patient_guard_merge_soon(redis->merge);
         }
-
         return NGX_OK;
     }
 
@@ -186,8 +184,8 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
     ask->npatients = op->lookup.npatients;
     ask->command.account = &ask->lane->account;
     ask->command.again = 0;
-    ask->command.deadline
-               = ngx_patient_guard_peer_deadline(&redis->conf->script.peer);
+    ask->command.deadline = ngx_current_msec
+                            + redis->conf->script.peer.timeout;
 
     if (ngx_queue_empty(&ask->lane->line)
         && ngx_patient_guard_lane_enter(ask->lane, ask->npatients) == NGX_OK)
@@ -206,8 +204,7 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
         ask->in_line = 1;
         op->pending = ask;
 
-        ngx_add_timer(&ask->late, redis->conf->script.peer.timeout);
-
+        ngx_add_timer(&ask->late, redis->conf->script.peer.timeout / 2 + 1);
         return NGX_AGAIN;
 
     } else {
@@ -302,7 +299,6 @@ static void
 ngx_patient_guard_ask_free(ngx_patient_guard_ask_t *ask)
 {
     ask->op = NULL;
-    ask->lane = NULL;
 
     ngx_queue_insert_head(&ask->redis->free, &ask->queue);
 }
@@ -322,6 +318,15 @@ ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask, ngx_int_t rc)
 
     op = ask->op;
     redis = ask->redis;
+
+    /* a call that must be late would be an outage for everybody */
+
+    if ((ngx_msec_int_t) (ask->command.deadline - ngx_current_msec)
+        <= (ngx_msec_int_t) redis->conf->script.peer.timeout / 4)
+    {
+        ngx_patient_guard_outage(&redis->outage, op, 0);
+        return NGX_DONE;
+    }
 
     if (rc == NGX_DECLINED) {
 
@@ -489,7 +494,6 @@ ngx_patient_guard_ask_answered(ngx_patient_guard_command_t *command,
 static ngx_int_t
 ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask, ngx_str_t *text)
 {
-    uint64_t                    last;
     ngx_int_t                   rc;
     ngx_patient_guard_op_t     *op;
     ngx_patient_guard_redis_t  *redis;
@@ -498,7 +502,7 @@ ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask, ngx_str_t *text)
     redis = ask->redis;
 
     rc = ngx_patient_guard_call_tally(text, ask->command.nonce, &op->lookup,
-                                      &op->tally, &last);
+                                      &op->tally);
 
     if (rc == NGX_OK) {
 
@@ -515,12 +519,10 @@ ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask, ngx_str_t *text)
     }
 
     if (rc == NGX_DECLINED) {
-        ngx_patient_guard_script_renumber(redis->script, last);
+        ngx_patient_guard_script_renumber(redis->script);
 
-        if (!ask->command.again) {
-            ask->command.again = 1;
-            return NGX_AGAIN;
-        }
+        rc = ask->command.again ? NGX_DECLINED : NGX_AGAIN;
+        ask->command.again = 1;
     }
 
     return rc;

@@ -126,7 +126,7 @@ static uint64_t
 ngx_patient_guard_script_nonce(ngx_patient_guard_script_t *script)
 {
     if (script->nonces == 0) {
-        ngx_patient_guard_script_renumber(script, script->nonce);
+        ngx_patient_guard_script_renumber(script);
     }
 
     script->nonces--;
@@ -136,11 +136,9 @@ ngx_patient_guard_script_nonce(ngx_patient_guard_script_t *script)
 
 
 void
-ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script,
-    uint64_t last)
+ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script)
 {
-    script->nonce = ngx_patient_guard_floor_numbers(script->conf->shm, last)
-                    - 1;
+    script->nonce = ngx_patient_guard_floor_numbers(script->conf->shm) - 1;
     script->nonces = NGX_PATIENT_GUARD_NUMBERS;
 }
 

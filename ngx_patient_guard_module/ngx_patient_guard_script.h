@@ -76,9 +76,8 @@ ngx_uint_t ngx_patient_guard_script_there(ngx_patient_guard_script_t *script);
 ngx_int_t ngx_patient_guard_script_send(ngx_patient_guard_script_t *script,
     ngx_patient_guard_command_t *command);
 
-/* the worker's clock was behind: its next calls bear numbers above "last" */
-void ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script,
-    uint64_t last);
+/* the next calls bear numbers above all that were given before */
+void ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script);
 
 
 #endif /* _NGX_PATIENT_GUARD_SCRIPT_H_INCLUDED_ */

@@ -85,7 +85,8 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
 static ngx_int_t
 ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm)
 {
-    uint64_t  cells, needs, most, less;
+    uint64_t    cells, needs, most, less;
+    ngx_uint_t  i;
 
     shm->lost = shm->node->ages.lost;
 
@@ -118,6 +119,14 @@ ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm)
     }
 
     shm->most = (uint32_t) most;
+
+    for (i = 0; i < shm->nlimits; i++) {
+        shm->widest[i] = shm->limits[i];
+
+        if (shm->variable & (uint32_t) 1 << i) {
+            shm->widest[i].count = ngx_max(shm->limits[i].count, shm->most);
+        }
+    }
 
     return NGX_OK;
 }
@@ -263,8 +272,8 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
         member = ngx_patient_guard_member_find(node, &lookup->previous);
 
         if (member) {
+            ngx_patient_guard_outbox_rename(node, member, &lookup->account);
             ngx_patient_guard_member_rename(node, member, &lookup->account);
-            ngx_patient_guard_outbox_rename(node, member);
         }
     }
 

@@ -35,6 +35,10 @@ typedef struct {
     uint32_t                     variable;     /* bits: whose count is one */
     uint32_t                     most;         /* count the zone can hold */
 
+    /* with the largest counts that a lookup may bring */
+
+    ngx_patient_guard_limit_t    widest[NGX_PATIENT_GUARD_LIMITS];
+
     uint64_t                     lost;         /* accounts, when last looked */
     uint64_t                     warned;       /* minute since the epoch */
 } ngx_patient_guard_shm_t;

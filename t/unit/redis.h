@@ -134,11 +134,9 @@ redis_ask(ngx_patient_guard_lookup_t *lookup,
 static inline void
 redis_reply(redis_call_t *call, ngx_patient_guard_reply_t *reply)
 {
-    uint64_t  last;
-
     if (reply->type != NGX_PATIENT_GUARD_REPLY_STRING
         || ngx_patient_guard_call_tally(&reply->text, call->nonce,
-                                        call->lookup, call->tally, &last)
+                                        call->lookup, call->tally)
            != NGX_OK)
     {
         printf("# \"%.*s\"\n", (int) reply->text.len, reply->text.data);

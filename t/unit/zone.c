@@ -67,6 +67,8 @@ tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
     static ngx_patient_guard_parcel_t  parcel;
 
     shm->limits = lookup->limits;
+    memcpy(shm->widest, lookup->limits,
+           lookup->nlimits * sizeof(ngx_patient_guard_limit_t));
     shm->nlimits = lookup->nlimits;
     shm->grants = lookup->grants;
 
