@@ -352,8 +352,14 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     challenged = (lookup->since != 0);
 
     if (there && challenged && lookup->proof > lookup->since) {
+
+        /* what is in doubt is told first: it waits in the outbox */
+
+        refuse = ngx_patient_guard_in_doubt(shm->node, member);
+
         ngx_patient_guard_shm_leave(shm, lookup->now);
-        return NGX_AGAIN;
+
+        return refuse ? NGX_DECLINED : NGX_AGAIN;
     }
 
     ngx_patient_guard_pass_by_proof(shm->node, member, lookup, tally);

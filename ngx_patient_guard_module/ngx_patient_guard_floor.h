@@ -44,8 +44,8 @@ typedef struct {
 } ngx_patient_guard_unanswered_t;
 
 /*
- * Decides by what this node knows, charges, and has Redis told.  NGX_AGAIN,
- * if Redis is "there", and has to be asked first: a challenge may be passed.
+ * Decides by what this node knows, charges, and has Redis told.  NGX_AGAIN or
+ * NGX_DECLINED, as above, if Redis is "there": a challenge may be passed.
  * NGX_ERROR if there is no room in the zone.
  */
 ngx_int_t ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
