@@ -302,7 +302,7 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
         p = ngx_patient_guard_resp_arg(p, "", 0);
     }
 
-    ngx_str_null(&challenger);
+    ngx_str_set(&challenger, "");
 
     if (call->challenger < call->nlimits) {
         challenger = call->limits[call->challenger].state;
@@ -311,8 +311,11 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
     p = ngx_patient_guard_resp_number(p, call->since);
     p = ngx_patient_guard_resp_arg(p, challenger.data, challenger.len);
 
-    return ngx_patient_guard_resp_arg(p, caller->session,
-                                      caller->session ? 8 : 0);
+    if (caller->session == NULL) {
+        return ngx_patient_guard_resp_arg(p, "", 0);
+    }
+
+    return ngx_patient_guard_resp_arg(p, caller->session, 8);
 }
 
 
