@@ -19,6 +19,9 @@ static ngx_int_t ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run);
+static ngx_uint_t ngx_patient_guard_floor_doubts(
+    ngx_patient_guard_shm_t *shm, ngx_patient_guard_ref_t member,
+    ngx_patient_guard_lookup_t *lookup);
 static uint32_t ngx_patient_guard_floor_until(
     ngx_patient_guard_lookup_t *lookup);
 static ngx_uint_t ngx_patient_guard_floor_passes(ngx_patient_guard_shm_t *shm,
@@ -99,9 +102,41 @@ done:
 
     lookup->dry_run = dry_run;
 
+    if (rc == NGX_AGAIN
+        && !(flags & (NGX_PATIENT_GUARD_CHECKED|NGX_PATIENT_GUARD_AWAY))
+        && ngx_patient_guard_floor_doubts(shm, member, lookup))
+    {
+        rc = NGX_DECLINED;
+    }
+
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return rc;
+}
+
+
+/*
+ * A call that is charged supersedes those of lower numbers: what is in doubt
+ * has to be told first.  1 if there is something.
+ */
+
+static ngx_uint_t
+ngx_patient_guard_floor_doubts(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_doubted(shm->node, member);
+
+    if (ref == 0
+        || ngx_patient_guard_queue(&shm->node->zone, ref)->first == 0)
+    {
+        return 0;
+    }
+
+    ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous, 0,
+                                 ngx_patient_guard_floor_until(lookup));
+    return 1;
 }
 
 
@@ -332,8 +367,9 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     challenged = (lookup->since != 0);
 
     if (there && challenged && lookup->proof > lookup->since) {
+        challenged = ngx_patient_guard_floor_doubts(shm, member, lookup);
         ngx_patient_guard_shm_leave(shm, lookup->now);
-        return NGX_AGAIN;
+        return challenged ? NGX_DECLINED : NGX_AGAIN;
     }
 
     ngx_patient_guard_pass_by_proof(shm->node, member, lookup, tally);
