@@ -90,7 +90,7 @@ static command_t                    late[LATE];
 static int                          nlate;
 static uint64_t                     state, now, proof;
 static int                          nnodes, local, skewed, lenient, was_late,
-                                    bare, tell;
+                                    bare, taught, tell;
 static int                          lost, comes_late, doubts, passes, opened,
                                     merged, known;
 static u_char                       sets[65536];
@@ -151,15 +151,17 @@ converse(u_char *text, size_t len, ngx_patient_guard_reply_t *reply)
         printf("# \"%.*s\"\n", (int) reply->text.len, reply->text.data);
         redis_bail_out("an error");
     }
+
+    taught = 1;
 }
 
+
+/* none until a command has come through */
 
 static u_char *
 digest(void)
 {
-    static int  taught;
-
-    return taught++ ? redis_digest : NULL;
+    return taught ? redis_digest : NULL;
 }
 
 
