@@ -59,6 +59,7 @@ our @HELPERS = qw(redis get burst raw wait_for fake_commands
 
 our ($slot, $lock, $fake_pid, $fake_path, $fake_port, $blocks);
 our $port;                  # of another node, while a block talks to it
+our $policy;                # of the block
 
 BEGIN {
     for my $name (qw(PG_TMP PG_STORE PG_PORT TEST_NGINX_BINARY)) {
@@ -177,6 +178,7 @@ main::add_block_preprocessor(sub {
     $blocks++;
     my $words = words(join '', grep { defined }
                       $block->policy, $block->http_config);
+    $policy = $words->{POLICY};
 
     for my $name (keys %{ $block->_section_map }) {
         my @values = map { replace($_, $words) } $block->$name;
@@ -498,7 +500,7 @@ sub redis_at {
 }
 
 
-# What Redis has counted, by the account's alias as the variable says it: {
+# What Redis has counted in this block, by the account's alias as the variable says it: {
 # total, newest, counts => [33], set => [8 bytes ...] }, undef if nothing.
 # $dir may be '' for the Redis that all suites share.
 
@@ -513,7 +515,8 @@ sub window_at {
         return (<$cli> // '') =~ s/\n\z//r;
     };
 
-    my ($key) = split /\n/, $list->('KEYS', "*:{$account}") or return;
+    my ($key) = split /\n/, $list->('KEYS', "*:$policy*:{$account}")
+        or return;
     my $value = $list->('HGET', $key, $field);
     return if length $value < 144;
 
