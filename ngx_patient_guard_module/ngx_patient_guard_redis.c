@@ -206,7 +206,9 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
         ask->in_line = 1;
         op->pending = ask;
 
-        ngx_add_timer(&ask->late, redis->conf->script.peer.timeout);
+        /* whose turn comes late must not cost all others the connection */
+
+        ngx_add_timer(&ask->late, (redis->conf->script.peer.timeout + 1) / 2);
 
         return NGX_AGAIN;
 
