@@ -53,10 +53,13 @@ use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(sleep time);
 
 our @HELPERS = qw(redis get burst raw wait_for fake_commands
-                  start_redis stop_redis redis_at redis_pid
+                  start_redis stop_redis redis_at redis_pid window_at
+                  start_another stop_another another
                   error_log access_log nginx_pid reload store);
 
 our ($slot, $lock, $fake_pid, $fake_path, $fake_port, $blocks);
+our $port;                  # of another node, while a block talks to it
+our $policy;                # of the block
 
 BEGIN {
     for my $name (qw(PG_TMP PG_STORE PG_PORT TEST_NGINX_BINARY)) {
@@ -175,6 +178,7 @@ main::add_block_preprocessor(sub {
     $blocks++;
     my $words = words(join '', grep { defined }
                       $block->policy, $block->http_config);
+    $policy = $words->{POLICY};
 
     for my $name (keys %{ $block->_section_map }) {
         my @values = map { replace($_, $words) } $block->$name;
@@ -236,6 +240,7 @@ main::add_test_cleanup_handler(sub {
             or main::fail("$name - after: $@");
     }
 
+    stop_another();
     stop_fake();
 });
 
@@ -262,7 +267,8 @@ sub request {
 
 sub client {
     return IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                                 PeerPort => main::server_port_for_client())
+                                 PeerPort => $port
+                                     || main::server_port_for_client())
         || die "connect: $!\n";
 }
 
@@ -387,6 +393,54 @@ sub workers {
 }
 
 
+# --- another node of the fleet: the same configuration, served by a second
+# nginx with memory of its own.  It goes with its block.
+
+sub another_root { main::server_root() . '-another' }
+
+sub another_pid {
+    my ($pid) = slurp(another_root() . '/logs/nginx.pid') =~ /(\d+)/;
+    return $pid;
+}
+
+sub start_another {
+    my ($from, $to) = (main::server_root(), another_root());
+
+    my $text = slurp("$from/conf/nginx.conf");
+    my $here = main::server_port();
+    $text =~ s/\Q$from\E/$to/g;
+    $text =~ s/(listen\s+)$here\b/$1 . ($here + 1)/e
+        or die "no port $here in $from/conf/nginx.conf\n";
+
+    mkdir "$to$_" for '', '/logs', '/conf', '/html';
+    unlink "$to/logs/error.log";
+    open my $file, '>', "$to/conf/nginx.conf" or die "$to: $!\n";
+    print $file $text;
+    close $file or die "$to: $!\n";
+
+    system($ENV{TEST_NGINX_BINARY}, '-p', "$to/", '-e', "$to/logs/error.log",
+           '-c', "$to/conf/nginx.conf") == 0 or die "another nginx: $?\n";
+    wait_for(\&another_pid) or die "another nginx does not start\n";
+}
+
+sub stop_another {
+    my $pid = another_pid() or return;
+
+    kill 'TERM', $pid;
+    wait_for(sub { !kill 0, $pid }, 30) or kill 'KILL', $pid;
+    unlink map { another_root() . "/logs/$_" } qw(nginx.pid portal.sock);
+}
+
+# another { get(...) }: what is asked in the block is asked of that node
+
+sub another (&) {
+    my ($ask) = @_;
+
+    local $port = main::server_port() + 1;
+    return $ask->();
+}
+
+
 # --- Redis
 
 # redis('GET', 'key'): what redis-cli prints, lines as a list
@@ -443,6 +497,32 @@ sub redis_at {
          "$dir/sock", '--raw', @command or die "redis-cli: $!\n";
     local $/;
     return <$cli> // '';
+}
+
+
+# What Redis has counted in this block, by the account's alias as the variable says it: {
+# total, newest, counts => [33], set => [8 bytes ...] }, undef if nothing.
+# $dir may be '' for the Redis that all suites share.
+
+sub window_at {
+    my ($dir, $account, $field) = @_;
+
+    my $socket = $dir eq '' ? $ENV{PG_REDIS_SOCKET} : "$dir/sock";
+    my $list = sub {
+        open my $cli, '-|', 'redis-cli', '-s', $socket, '--raw', @_
+            or die "redis-cli: $!\n";
+        local $/;
+        return (<$cli> // '') =~ s/\n\z//r;
+    };
+
+    my ($key) = split /\n/, $list->('KEYS', "*:$policy*:{$account}")
+        or return;
+    my $value = $list->('HGET', $key, $field);
+    return if length $value < 144;
+
+    my ($newest, $total, @counts) = unpack 'Q<L<L<33', $value;
+    return { newest => $newest, total => $total, counts => \@counts,
+             set => [unpack '(a8)*', substr $value, 144] };
 }
 
 
@@ -528,6 +608,7 @@ sub fake_commands { split /\n/, slurp("$fake_path.log") }
 
 END {
     local $?;
+    stop_another();
     stop_fake();
     stop_redis($_) for keys %servers;
 }
