@@ -800,7 +800,7 @@ sub log {
     my $most = @POLICIES * $self->{workers}
                * (4 + $self->{lasted} + $self->{back});
     $self->broken('an outage that the log does not mention')
-        if $fault->{right} eq 'out' && !grep { !/ is back$/ } @lines;
+        if $fault->{right} eq 'out' && !grep { !/" is back$/ } @lines;
     $self->broken(@lines . ' lines logged')
         if @lines > $most && !$fault->{flaps};
     $self->broken("logged though nothing was wrong: $lines[0]")
