@@ -99,6 +99,18 @@ done:
 
     lookup->dry_run = dry_run;
 
+    /*
+     * Redis is told of a call that went unanswered before it gets another of
+     * that session, whose higher number would say that both had come.
+     */
+
+    if (rc == NGX_AGAIN
+        && !(flags & (NGX_PATIENT_GUARD_CHECKED|NGX_PATIENT_GUARD_AWAY))
+        && ngx_patient_guard_doubted(shm->node, member))
+    {
+        rc = NGX_DECLINED;
+    }
+
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return rc;

@@ -27,8 +27,9 @@
  * NGX_AGAIN     Redis has to be asked; a challenge that this node knows of,
  *               or has just opened, goes with the lookup;
  * NGX_DECLINED  refused as far as is known here, but Redis is to be asked how
- *               the account stands: that parcel waits in the outbox.  Come
- *               back with CHECKED when it has answered;
+ *               the account stands, or told of a call of the account's that
+ *               went unanswered: that parcel waits in the outbox.  Come back
+ *               with CHECKED when it has answered;
  * NGX_ERROR     no room in the zone.
  */
 ngx_int_t ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
