@@ -25,8 +25,8 @@ package Faults;
 #   root         workers as the runner, who may set their limits
 #   rate         lookups a second, if not so many as elsewhere
 #   poisoned     accounts that suffer from it; nobody else does
-#   flaps        how often a worker may say that Redis is away: once, if not
-#                said otherwise; 'any' where it comes and goes
+#   flaps        how often a second it may be said anew that Redis is away;
+#                'any' where it comes and goes
 #   refused      nginx may wait a second until it tries again
 #   lost         Redis forgets what it knew
 
@@ -352,7 +352,7 @@ our @FAULTS = (
       inject => sub { $_[0]->busy },
       heal   => sub { $_[0]->redis(qw(SCRIPT KILL)); $_[0]->busy_over } },
 
-    { name => 'READONLY', how => 'REPLICAOF', right => 'writes',
+    { name => 'READONLY', how => 'REPLICAOF', right => 'writes', flaps => 6,
       inject => admin(qw(REPLICAOF 127.0.0.1 1)),
       heal   => admin(qw(REPLICAOF NO ONE)) },
 
@@ -360,16 +360,18 @@ our @FAULTS = (
           . 'replica-serve-stale-data is set to \'no\'.'),
 
     { name => 'MISCONF', how => 'a snapshot failed', right => 'writes',
+      flaps => 6,
       options => [qw(--enable-protected-configs yes)],
       inject => sub { $_[0]->misconf },
       heal   => admin('CONFIG', 'SET', 'save', '') },
 
     { name => 'NOREPLICAS', how => 'min-replicas-to-write 1',
-      right => 'writes',
+      right => 'writes', flaps => 6,
       inject => admin(qw(CONFIG SET min-replicas-to-write 1)),
       heal   => admin(qw(CONFIG SET min-replicas-to-write 0)) },
 
-    { name => 'OOM', how => 'maxmemory 1', right => 'writes', workers => 2,
+    { name => 'OOM', how => 'maxmemory 1', right => 'writes', flaps => 6,
+      workers => 2,
       inject => admin(qw(CONFIG SET maxmemory 1)),
       heal   => admin(qw(CONFIG SET maxmemory 0)) },
 
