@@ -597,7 +597,7 @@ sub attempts {
     my ($self) = @_;
 
     my $fault = $self->{fault};
-    return if $fault->{each} || $fault->{flaps};
+    return if $fault->{each} || ($fault->{flaps} // '') eq 'any';
 
     my $n = $self->{front}->stats->{accepted} - $self->{accepted};
     my $seconds = $self->{lasted} + $self->{back} + 0.5;
@@ -723,8 +723,13 @@ sub compare_lookups {
            . "were told from there and $account->{untold} not"
         if $doubt > $account->{untold};
     return "$least lookups admitted, $held counted" if $held < $least;
+
+    # whom Redis could not tell of what it had counted: the node counts that
+    # itself and has it counted once; by the other modes nobody was admitted,
+    # or nobody is counted
+    my $most = $account->{counted} + ($self->{mode} eq 'local' ? 0 : $doubt);
     return "$account->{counted} lookups admitted and $doubt in doubt, "
-           . "$held counted" if $held > $account->{counted} + $doubt;
+           . "$held counted" if $held > $most;
     return;
 }
 
@@ -787,22 +792,25 @@ sub log {
     # it can't go away twice without coming back; and it is back where it was
     # asked in the end
     my %used = map { $_->{worker} => 1 } @{ $self->{load}{lines} };
+    my $flaps = $fault->{flaps} // 0;
+    my $seconds = $self->{lasted} + $self->{back};
+    $flaps = 1e9 if $flaps eq 'any';
     for my $pid (keys %worst) {
         $self->broken("Redis is away $worst{$pid} times at once")
             if $worst{$pid} > @POLICIES;
         $self->broken('Redis is back, but that is not said')
             if ($away{$pid} // 0) > 0 && $used{$pid};
         $self->broken("$said{$pid} times away")
-            if ($said{$pid} // 0) > @POLICIES && !$fault->{flaps};
+            if ($said{$pid} // 0) > @POLICIES * (1 + $flaps * $seconds);
     }
 
     # what fails all lookups is said, and once a second at most
     my $most = @POLICIES * $self->{workers}
-               * (4 + $self->{lasted} + $self->{back});
+               * (4 + (1 + 2 * $flaps) * $seconds);
     $self->broken('an outage that the log does not mention')
         if $fault->{right} eq 'out' && !grep { !/" is back$/ } @lines;
     $self->broken(@lines . ' lines logged')
-        if @lines > $most && !$fault->{flaps};
+        if @lines > $most;
     $self->broken("logged though nothing was wrong: $lines[0]")
         if $fault->{right} eq 'well' && @lines;
 }

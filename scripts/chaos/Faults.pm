@@ -25,8 +25,8 @@ package Faults;
 #   root         workers as the runner, who may set their limits
 #   rate         lookups a second, if not so many as elsewhere
 #   poisoned     accounts that suffer from it; nobody else does
-#   flaps        how often a worker may say that Redis is away: once, if not
-#                said otherwise; 'any' where it comes and goes
+#   flaps        how often a second it may be said anew that Redis is away;
+#                'any' where it comes and goes
 #   refused      nginx may wait a second until it tries again
 #   lost         Redis forgets what it knew
 
@@ -54,10 +54,22 @@ our %RIGHT = (
 
 my $LATE = 0.2;                  # redis_timeout
 
-# the reply to a script is a string of numbers, a blank between them:
-# nonce flags challenger grants, then total and wait of each limit
+# the reply to a script is a string of numbers, a blank between them: nonce,
+# flags, challenger, grants and two more, then total and wait of each limit,
+# or, to SYNC, bytes
 
 sub numbers { $_[0] =~ /^\$\d+\r\n(.*)\r\n\z/s ? $1 : undef }
+
+# spoils the last total of it, or where there is none the grants
+
+sub spoilt {
+    my ($by) = @_;
+
+    return sub {
+        Resp::bulk(/^[\d ]+\z/ ? s/(\d+)(?= \d+\z)/$by->($1)/er
+                               : s/^\d+ \d+ \d+ \K(\d+)/$by->($1)/er);
+    };
+}
 
 # a reply as it never should be: ($name, $how, $bytes), $bytes with the
 # right numbers in $_, as text or a function that makes it
@@ -276,13 +288,11 @@ our @FAULTS = (
     says('no length', '$-2', "\$-2\r\n"),
     says('array', 'the answer in an array',
          sub { "*1\r\n" . Resp::bulk($_) }),
-    says('less', 'a number is missing',
-         sub { Resp::bulk(s/ \d+$//r) }),
-    says('more', 'a number too many', sub { Resp::bulk("$_ 0") }),
-    says('negative', 'a count below 0',
-         sub { Resp::bulk(s/(\d+) (\d+)$/-$1 $2/r) }),
+    says('less', 'a number is missing', spoilt(sub { '' })),
+    says('more', 'a number too many', spoilt(sub { "$_[0] 0" })),
+    says('negative', 'a count below 0', spoilt(sub { "-$_[0]" })),
     says('overflow', 'a count over 64 bits',
-         sub { Resp::bulk(s/(\d+) (\d+)$/18446744073709551617 $2/r) }),
+         spoilt(sub { '18446744073709551617' })),
     says('NUL', 'a NUL at the end', sub { Resp::bulk("$_\0") }),
     says('RESP3 push', '>1', ">1\r\n+a\r\n"),
     says('RESP3 map', '%1', "%1\r\n+a\r\n+b\r\n"),
@@ -342,7 +352,7 @@ our @FAULTS = (
       inject => sub { $_[0]->busy },
       heal   => sub { $_[0]->redis(qw(SCRIPT KILL)); $_[0]->busy_over } },
 
-    { name => 'READONLY', how => 'REPLICAOF', right => 'writes',
+    { name => 'READONLY', how => 'REPLICAOF', right => 'writes', flaps => 6,
       inject => admin(qw(REPLICAOF 127.0.0.1 1)),
       heal   => admin(qw(REPLICAOF NO ONE)) },
 
@@ -350,16 +360,18 @@ our @FAULTS = (
           . 'replica-serve-stale-data is set to \'no\'.'),
 
     { name => 'MISCONF', how => 'a snapshot failed', right => 'writes',
+      flaps => 6,
       options => [qw(--enable-protected-configs yes)],
       inject => sub { $_[0]->misconf },
       heal   => admin('CONFIG', 'SET', 'save', '') },
 
     { name => 'NOREPLICAS', how => 'min-replicas-to-write 1',
-      right => 'writes',
+      right => 'writes', flaps => 6,
       inject => admin(qw(CONFIG SET min-replicas-to-write 1)),
       heal   => admin(qw(CONFIG SET min-replicas-to-write 0)) },
 
-    { name => 'OOM', how => 'maxmemory 1', right => 'writes', workers => 2,
+    { name => 'OOM', how => 'maxmemory 1', right => 'writes', flaps => 6,
+      workers => 2,
       inject => admin(qw(CONFIG SET maxmemory 1)),
       heal   => admin(qw(CONFIG SET maxmemory 0)) },
 

@@ -97,6 +97,7 @@ sub ask {
     $lines //= $self->{lines};
     my $pause = $rate ? @$lines / $rate : 0;
     my $start = time;
+    delete $self->{noise};
 
     for my $i (0 .. $#$lines) {
         my $line = $lines->[$i];
@@ -127,6 +128,7 @@ sub probe {
                                  $policy);
     $line->{account} = $account;
     $line->{named} = ['patient-1'];
+    delete $self->{noise};
     $self->send($line, $right);
     $self->receive(time + 1, 0, $line) while $line->{sent};
     $line->{account} = $mine;
@@ -385,13 +387,17 @@ sub learn {
     $account->{untold} += @$named if $source =~ /none|local/;
 
     if ($status == 200 && $source =~ /redis|local/) {
+        if ($account->{fresh}) {
+
+            # the node has nothing to add of whom Redis knew when it was lost
+            $account->{fresh}{$_} = 1
+                for grep { $source eq 'redis' || !$account->{seen}{$_} }
+                    @$named;
+            $account->{since} += @$named;
+        }
         $account->{seen}{$_} = 1 for @$named;
         $account->{counted} += @$named;
         $account->{redis} += @$named if $source eq 'redis';
-        if ($account->{fresh}) {
-            $account->{fresh}{$_} = 1 for @$named;
-            $account->{since} += @$named;
-        }
 
     } elsif ($source eq 'none') {
         $account->{maybe}{$_} = 1 for @$named;
