@@ -260,38 +260,7 @@ is_quiet();
 
 
 
-=== TEST 5: held for a moment, and let through
---- http_config
-patient_guard_policy $PG_POLICY {
-    account        $http_x_account trusted;
-    limit          lookups=1000000/10s throttle;
-    secret         $PG_KEY;
-    redis          $PG_FAKE prefix=$PG_PREFIX;
-    redis_timeout  5s;
-}
---- config
-location / { empty_gif; patient_guard $PG_POLICY; }
---- fake_redis
-return unless @command;
-my $reply = $peer->real(@command);
-if ($command[0] =~ /^EVAL/ && $peer->{commands} % 2) {
-    # one that was not counted, and fits in 9 ms
-    my @numbers = $reply =~ /(\d+)/g;
-    @numbers[2, -1] = (0, 9);
-    $reply = join ' ', @numbers[1 .. $#numbers];
-    $reply = '$' . length($reply) . "\r\n$reply\r\n";
-}
-$peer->send($reply);
---- after
-if (store() eq 'redis') {
-    requests('let through', [200], '/', 'X-Account' => 'dupont');
-    ok(error_log() =~ /allow after a delay/, 'some were held');
-    is_quiet();
-}
-
-
-
-=== TEST 6: Redis has hung up, and is connected to anew
+=== TEST 5: Redis has hung up, and is connected to anew
 --- http_config eval
 CORE::join '', map {
     my $mode = $_;
@@ -332,7 +301,7 @@ if (store() eq 'redis') {
 
 
 
-=== TEST 7: a configuration is read, and one that is wrong
+=== TEST 6: a configuration is read, and one that is wrong
 The allocations are those that follow the file, until it is read once more:
 our directives', and those after the logs were opened.  nginx 1.22 itself does
 not bear the failure of each of its own.

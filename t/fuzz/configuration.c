@@ -286,15 +286,18 @@ backend_holds(ngx_http_patient_guard_policy_t *policy)
     }
 
     must(policy->nkeys >= 1);
-    must(redis->peer.naddrs >= 1 && redis->peer.addrs != NULL);
-    must(redis->peer.timeout >= 1 && redis->peer.timeout <= 60000);
+    must(redis->script.peer.naddrs >= 1);
+    must(redis->script.peer.addrs != NULL);
+    must(redis->script.peer.timeout >= 1);
+    must(redis->script.peer.timeout <= 60000);
+    must(redis->interval >= 1 && redis->interval <= 10000);
     must(redis->outage <= NGX_PATIENT_GUARD_OUTAGE_ALLOW);
     must(redis->db <= 2147483647);
     must(!policy->redis_auth || redis->password.len > 0);
 
-    is_text(&redis->keys);
-    must(redis->keys.len <= 64 + 1 + policy->name.len + 1);
-    must(memchr(redis->keys.data, '{', redis->keys.len) == NULL);
+    is_text(&redis->script.keys);
+    must(redis->script.keys.len <= 64 + 1 + policy->name.len + 1);
+    must(memchr(redis->script.keys.data, '{', redis->script.keys.len) == NULL);
 }
 
 
@@ -488,6 +491,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
                        MAP_PRIVATE|MAP_ANONYMOUS, -1, 0);
     must(zone_memory != MAP_FAILED);
 
+    ngx_time_init();
     ngx_slab_sizes_init();
 
     must(ngx_preinit_modules() == NGX_OK);
