@@ -37,7 +37,6 @@ typedef struct {
     ngx_int_t                     accepted;
     ngx_patient_guard_reply_e     type;
     size_t                        len;
-    uint64_t                      last;
     ngx_patient_guard_tally_t     tally;
     ngx_patient_guard_decision_t  decision;
 } heard_t;
@@ -213,8 +212,8 @@ judge(asked_t *asked, ngx_patient_guard_reply_t *reply, heard_t *heard)
 
     } else {
         heard->accepted = ngx_patient_guard_call_tally(&text, NONCE,
-                                               &asked->lookup, &heard->tally,
-                                               &heard->last);
+                                               &asked->lookup,
+                                               &heard->tally);
         if (heard->accepted == NGX_OK) {
             tally_holds(asked, &text, heard);
 

@@ -185,7 +185,6 @@ cleared(node_t *node)
 static ngx_int_t
 count_executed(command_t *command, ngx_patient_guard_tally_t *tally)
 {
-    uint64_t                   last;
     ngx_int_t                  rc;
     charge_t                  *charge;
     ngx_patient_guard_reply_t  reply;
@@ -193,7 +192,7 @@ count_executed(command_t *command, ngx_patient_guard_tally_t *tally)
     converse(command->text, command->len, &reply);
 
     rc = ngx_patient_guard_call_tally(&reply.text, command->nonce,
-                                      &command->lookup, tally, &last);
+                                      &command->lookup, tally);
 
     if (rc == NGX_ERROR) {
         printf("# \"%.*s\"\n", (int) reply.text.len, reply.text.data);
@@ -927,6 +926,7 @@ play(uint64_t seed)
     for (n = 0; n < nnodes; n++) {
         node = &nodes[n];
         node->shm->limits = limits;
+        memcpy(node->shm->widest, limits, sizeof(limits));
         node->shm->nlimits = nlimits;
         node->shm->grants = &grants;
         node->skew = skewed ? (int64_t) any(8000) - 4000 : 0;
@@ -1005,10 +1005,8 @@ main(void)
 
     for (i = 0; i < NODES; i++) {
         nodes[i].shm = embedded_beside(16);
-        nodes[i].numbers[0] = ngx_patient_guard_floor_numbers(nodes[i].shm,
-                                                              0);
-        nodes[i].numbers[1] = ngx_patient_guard_floor_numbers(nodes[i].shm,
-                                                              0);
+        nodes[i].numbers[0] = ngx_patient_guard_floor_numbers(nodes[i].shm);
+        nodes[i].numbers[1] = ngx_patient_guard_floor_numbers(nodes[i].shm);
     }
 
     broken = NULL;

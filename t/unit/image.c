@@ -60,6 +60,8 @@ reads(size_t len, ngx_patient_guard_image_t *image, size_t *used)
     memcpy(copy, text, len);
 
     p = copy;
+    image->set = copy;
+
     rc = ngx_patient_guard_image_read(&p, copy + len, image);
     *used = p - copy;
 
