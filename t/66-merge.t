@@ -399,7 +399,8 @@ my $most = 2 * (2 + (time - $start) / 0.2);
 cmp_ok($asked, '<=', $most, "$asked probes, one at a time");
 cmp_ok($asked, '>=', 2, 'and it is asked');
 found();
-ok(well(), 'all is well again');
+ok(wait_for(sub { lookup('again', 1); count('" is back') == 2 }),
+   'all is well again');
 
 lose('$PG_TMP/$PG_POLICY.lost', 'loading');
 $before = grep { /^EVAL/ } fake_commands();
@@ -441,3 +442,29 @@ for my $what (qw(commands-close replies-close)) {
         counted_once('', "$what $round");
     }
 }
+
+
+
+=== TEST 10: thousands of patients are told in parts, none of which takes long
+--- policy eval
+::policy('unix:$PG_TMP/$PG_POLICY.d/sock') =~ s/=60/=5000/r =~ s/=100\//=99999\//r
+--- config eval: $::location
+--- after
+begin();
+my $dir = '$PG_TMP/$PG_POLICY.d';
+my @aof = ('--appendonly', 'yes', '--appendfsync', 'always');
+start_redis($dir, @aof);
+ok(well(), 'all is well');
+stop_redis($dir);
+ok(wait_for(sub { lookup('first', 1); count('is away') == 2 }), 'away');
+for my $i (1 .. 6) {
+    my $answer = get('/?patient=' . join(',', map { "$i-$_" } 1 .. 500),
+                     'X-Account' => 'robot');
+    is($answer->{status}, 200, "500 patients, $i");
+    $alias{robot} = $answer->{headers}{'x-alias'};
+}
+start_redis($dir, @aof);
+ok(wait_for(sub { totals($dir, 'robot') eq '3000 3000 3000' }),
+   'all are counted') or diag(totals($dir, 'robot'));
+is(count('is away'), 2, 'and Redis was not away again');
+stop_redis($dir);

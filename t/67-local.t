@@ -400,3 +400,26 @@ is($seen{'200 redis'} + $seen{'200 local'}, 30, 'others are answered here');
 is(scalar(() = error_log() =~ /patient guard: .*is away/g), 0,
    'Redis is not away');
 like(told('quiet', 2), qr/^200 redis/, 'nor for others');
+
+
+
+=== TEST 10: each way to write consistency
+--- http_config eval
+CORE::join '', $::map, map { "\npatient_guard_policy \$PG_POLICY_$_->[0] {\n"
+    . ::policy("consistency $_->[1];\nlimit patients=2/1h deny;", '$PG_REDIS')
+    . "}\n" } ['strict', 'strict'], ['local', 'local'],
+              ['least', 'local interval=1ms'], ['most', 'local interval=10s'];
+--- config eval
+CORE::join '', map {
+    $::location =~ s/PG_POLICY/PG_POLICY_$_/r =~ s{location /}{location /$_}r
+} qw(strict local least most);
+--- after
+for my $way (qw(strict local least most)) {
+    my @told = map {
+        my $answer = get("/$way?patient=$_", 'X-Account' => 'dupont');
+        "$answer->{status} $answer->{headers}{'x-source'}";
+    } 1 .. 3;
+    is("@told[0, 1]", $way eq 'strict' ? '200 redis 200 redis'
+                                       : '200 local 200 local', $way);
+    like($told[2], qr/^403/, "$way: and no third");
+}
