@@ -170,7 +170,7 @@ ngx_patient_guard_script_reply(void *owner, void *data,
 
 
 /*
- * NGX_OK     the call alone fails: a poisoned key;
+ * NGX_OK     the call alone fails: a poisoned key, say;
  * NGX_DECLINED, NGX_ERROR, NGX_ABORT  see ngx_patient_guard_peer_pt
  */
 
@@ -202,8 +202,11 @@ ngx_patient_guard_script_error(ngx_patient_guard_script_t *script,
         rc = NGX_ERROR;
 
     } else {
+        /* a call that met two SCRIPT FLUSH says nothing of the server */
+
         rc = (ngx_patient_guard_script_says(reply, "WRONGTYPE")
-              || ngx_patient_guard_script_says(reply, "PGSTATE"))
+              || ngx_patient_guard_script_says(reply, "PGSTATE")
+              || ngx_patient_guard_script_says(reply, "NOSCRIPT"))
              ? NGX_OK : NGX_DECLINED;
 
         /* a poisoned key may be asked for often: a line a second will do */
