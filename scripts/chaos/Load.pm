@@ -373,7 +373,10 @@ sub number {
     my $least = $source eq 'local' ? keys %$seen
               : $fresh || !$self->{merged} ? 0 : keys %$seen;
 
-    return "told $n of at most " . keys %all if $n > keys %all;
+    # by itself a node may count a patient twice until it hears of Redis again:
+    # one whom Redis had told of without a name, and the same by its name
+    return "told $n of at most " . keys %all
+        if $n > keys %all && $source ne 'local';
     return "told $n of at least $least" if $n < $least;
     return;
 }
