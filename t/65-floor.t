@@ -109,7 +109,9 @@ my %loses = (
 for my $loss (sort keys %loses) {
     fill($_, $loss) for @actions;
     $loses{$loss}->();
-    is(redis_at($dir, 'DBSIZE') + 0, 0, "$loss: Redis holds nothing");
+
+    # but for a challenge, which this node may have told anew already
+    cmp_ok(redis_at($dir, 'DBSIZE') + 0, '<=', 1, "$loss: Redis lost it");
 
     for my $action (@actions) {
         is(status($action, $loss, $_), $stopped{$action},
