@@ -145,7 +145,7 @@ ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_save(&node->zone, more);
 
     more->previous = *previous;
-    more->sets |= (uint32_t) sets;
+    more->sets |= (uint16_t) sets;
 
     ngx_patient_guard_commit(&node->zone);
 }

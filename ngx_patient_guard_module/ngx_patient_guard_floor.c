@@ -21,9 +21,8 @@ static ngx_int_t ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_uint_t flags, ngx_uint_t dry_run);
 static uint32_t ngx_patient_guard_floor_until(
     ngx_patient_guard_lookup_t *lookup);
-static ngx_uint_t ngx_patient_guard_floor_passes(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally);
+static ngx_uint_t ngx_patient_guard_floor_passes(
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
 static ngx_uint_t ngx_patient_guard_floor_strangers(
     ngx_patient_guard_shm_t *shm, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
@@ -65,7 +64,7 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 
     ngx_patient_guard_challenge_date(shm->node, member, lookup);
 
-    if (!(flags & (NGX_PATIENT_GUARD_CHECKED|NGX_PATIENT_GUARD_AWAY))
+    if (!(flags & NGX_PATIENT_GUARD_AWAY)
         && ngx_patient_guard_in_doubt(shm->node, member))
     {
         /* a later call of the session would hide them from Redis */
@@ -94,13 +93,13 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
         goto done;
     }
 
-    if (lookup->exempt) {
+    if (ngx_patient_guard_floor_passes(lookup, tally)) {
+        lookup->since = tally->since;
+        lookup->challenger = tally->challenger;
         goto done;
     }
 
-    if (ngx_patient_guard_floor_passes(shm, member, lookup, tally)) {
-        lookup->since = tally->since;
-        lookup->challenger = tally->challenger;
+    if (lookup->exempt) {
         goto done;
     }
 
@@ -194,8 +193,7 @@ ngx_patient_guard_floor_until(ngx_patient_guard_lookup_t *lookup)
 /* may the proof pass the challenge? */
 
 static ngx_uint_t
-ngx_patient_guard_floor_passes(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+ngx_patient_guard_floor_passes(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
     return tally->challenged
@@ -476,7 +474,7 @@ ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
 ngx_int_t
 ngx_patient_guard_floor_take(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_account_t *account, ngx_patient_guard_parcel_t *parcel,
-    u_char *sets, size_t size, uint32_t *claim)
+    u_char *sets, size_t size)
 {
     ngx_patient_guard_ref_t     ref, member;
     ngx_patient_guard_fleet_t  *fleet;
@@ -507,8 +505,7 @@ ngx_patient_guard_floor_take(ngx_patient_guard_shm_t *shm,
     }
 
     if (member) {
-        ngx_patient_guard_parcel_take(shm->node, member, parcel, sets, size,
-                                      claim);
+        ngx_patient_guard_parcel_take(shm->node, member, parcel, sets, size);
     }
 
     ngx_patient_guard_shm_leave(shm, parcel->now);
@@ -519,8 +516,7 @@ ngx_patient_guard_floor_take(ngx_patient_guard_shm_t *shm,
 
 void
 ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_parcel_t *parcel, uint32_t claim,
-    ngx_patient_guard_news_t *news)
+    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news)
 {
     ngx_patient_guard_ref_t  member;
 
@@ -529,7 +525,7 @@ ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
     member = ngx_patient_guard_member_find(shm->node, &parcel->account);
 
     if (member) {
-        ngx_patient_guard_parcel_sent(shm->node, member, parcel, claim, news);
+        ngx_patient_guard_parcel_sent(shm->node, member, parcel, news);
 
         if (ngx_patient_guard_member_reserve(shm->node,
                               ngx_patient_guard_news_cells(parcel, news),
@@ -538,6 +534,24 @@ ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
         {
             ngx_patient_guard_news(shm->node, member, parcel, news);
         }
+    }
+
+    ngx_patient_guard_shm_leave(shm, parcel->now);
+}
+
+
+void
+ngx_patient_guard_floor_lost(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_parcel_t *parcel)
+{
+    ngx_patient_guard_ref_t  member;
+
+    ngx_patient_guard_shm_lock(shm);
+
+    member = ngx_patient_guard_member_find(shm->node, &parcel->account);
+
+    if (member) {
+        ngx_patient_guard_parcel_lost(shm->node, member, parcel);
     }
 
     ngx_patient_guard_shm_leave(shm, parcel->now);

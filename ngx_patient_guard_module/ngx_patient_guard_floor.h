@@ -66,12 +66,15 @@ ngx_uint_t ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
  */
 ngx_int_t ngx_patient_guard_floor_take(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_account_t *account, ngx_patient_guard_parcel_t *parcel,
-    u_char *sets, size_t size, uint32_t *claim);
+    u_char *sets, size_t size);
 
 /* Redis has got it, and answered by the news */
 void ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_parcel_t *parcel, uint32_t claim,
-    ngx_patient_guard_news_t *news);
+    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news);
+
+/* there was no answer: it is to be told again, and may be had at once */
+void ngx_patient_guard_floor_lost(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_parcel_t *parcel);
 
 /*
  * Numbers for calls, NGX_PATIENT_GUARD_NUMBERS of them from the returned one

@@ -64,6 +64,7 @@ typedef struct {
     ngx_patient_guard_doubt_t    doubts[NGX_PATIENT_GUARD_DOUBTS];
     ngx_uint_t                   ndoubts;
 
+    uint32_t                     claim;        /* on the account's letter */
     unsigned                     sets:1;       /* asks who the patients are */
 } ngx_patient_guard_parcel_t;
 

@@ -22,7 +22,6 @@ typedef struct {
     ngx_queue_t                       waiters;
     ngx_patient_guard_merge_t        *merge;
     ngx_patient_guard_parcel_t        parcel;
-    uint32_t                          claim;
 } ngx_patient_guard_sync_t;
 
 
@@ -49,7 +48,9 @@ static ngx_patient_guard_sync_t *ngx_patient_guard_merge_sync(
     ngx_patient_guard_merge_t *merge);
 static ngx_int_t ngx_patient_guard_merge_send(
     ngx_patient_guard_merge_t *merge, ngx_patient_guard_account_t *account,
-    uint64_t now, ngx_msec_t deadline, ngx_patient_guard_sync_t *sync);
+    uint64_t now, ngx_msec_t deadline, ngx_patient_guard_sync_t **sent);
+static ngx_int_t ngx_patient_guard_sync_send(ngx_patient_guard_sync_t *sync,
+    ngx_patient_guard_account_t *account);
 static size_t ngx_patient_guard_sync_size(
     ngx_patient_guard_command_t *command);
 static u_char *ngx_patient_guard_sync_write(
@@ -129,6 +130,7 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
     ngx_uint_t                  i;
     ngx_time_t                 *tp;
     ngx_msec_t                  delay;
+    ngx_patient_guard_sync_t   *sync;
     ngx_patient_guard_merge_t  *merge = ev->data;
 
     delay = NGX_PATIENT_GUARD_MERGE_IDLE;
@@ -143,11 +145,10 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
              i++)
         {
             if (merge->n >= NGX_PATIENT_GUARD_MERGE_BATCH
-                || !ngx_patient_guard_script_there(merge->script)
                 || ngx_patient_guard_merge_send(merge, NULL,
                                   (uint64_t) tp->sec * 1000 + tp->msec,
                                   ngx_patient_guard_peer_deadline(
-                                                 &merge->conf->peer), NULL)
+                                                 &merge->conf->peer), &sync)
                    != NGX_OK)
             {
                 break;
@@ -174,19 +175,8 @@ ngx_patient_guard_merge_now(ngx_patient_guard_merge_t *merge,
     sync = ngx_patient_guard_merge_find(merge, account);
 
     if (sync == NULL) {
-
-        if (!ngx_patient_guard_script_there(merge->script)) {
-            return NGX_DECLINED;
-        }
-
-        sync = ngx_patient_guard_merge_sync(merge);
-
-        if (sync == NULL) {
-            return NGX_DECLINED;
-        }
-
-        rc = ngx_patient_guard_merge_send(merge, account, now, deadline, sync);
-
+        rc = ngx_patient_guard_merge_send(merge, account, now, deadline,
+                                          &sync);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -262,37 +252,28 @@ ngx_patient_guard_merge_sync(ngx_patient_guard_merge_t *merge)
 static ngx_int_t
 ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
     ngx_patient_guard_account_t *account, uint64_t now, ngx_msec_t deadline,
-    ngx_patient_guard_sync_t *sync)
+    ngx_patient_guard_sync_t **sent)
 {
-    ngx_uint_t  i;
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    ngx_patient_guard_sync_t  *sync;
+
+    sync = ngx_patient_guard_script_there(merge->script)
+           ? ngx_patient_guard_merge_sync(merge) : NULL;
 
     if (sync == NULL) {
-        sync = ngx_patient_guard_merge_sync(merge);
-
-        if (sync == NULL) {
-            return NGX_DECLINED;
-        }
+        return NGX_DECLINED;
     }
 
     sync->parcel.now = now;
-
-    if (ngx_patient_guard_floor_take(merge->conf->shm, account, &sync->parcel,
-                                     merge->sets,
-                                     NGX_PATIENT_GUARD_MERGE_SETS,
-                                     &sync->claim)
-        != NGX_OK)
-    {
-        return NGX_DONE;
-    }
-
     sync->command.again = 0;
     sync->command.most = NGX_PATIENT_GUARD_REPLY_HUGE;
     sync->command.deadline = deadline;
 
-    if (ngx_patient_guard_script_send(merge->script, &sync->command)
-        != NGX_OK)
-    {
-        return NGX_DECLINED;
+    rc = ngx_patient_guard_sync_send(sync, account);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     ngx_queue_remove(&sync->queue);
@@ -303,6 +284,35 @@ ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
     for (i = 0; i < sync->parcel.nlimits; i++) {
         merge->told += sync->parcel.images[i].nset
                        * sizeof(ngx_patient_guard_patient_t);
+    }
+
+    *sent = sync;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_patient_guard_sync_send(ngx_patient_guard_sync_t *sync,
+    ngx_patient_guard_account_t *account)
+{
+    ngx_patient_guard_merge_t  *merge;
+
+    merge = sync->merge;
+
+    if (ngx_patient_guard_floor_take(merge->conf->shm, account, &sync->parcel,
+                                     merge->sets,
+                                     NGX_PATIENT_GUARD_MERGE_SETS)
+        != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    if (ngx_patient_guard_script_send(merge->script, &sync->command)
+        != NGX_OK)
+    {
+        ngx_patient_guard_floor_lost(merge->conf->shm, &sync->parcel);
+        return NGX_DECLINED;
     }
 
     return NGX_OK;
@@ -338,30 +348,22 @@ ngx_patient_guard_sync_answered(ngx_patient_guard_command_t *command,
 {
     ngx_patient_guard_sync_t   *sync = (ngx_patient_guard_sync_t *) command;
 
-    ngx_uint_t                  sets;
-    ngx_patient_guard_merge_t  *merge;
+    ngx_patient_guard_shm_t    *shm;
+    ngx_patient_guard_news_t   *news;
 
-    merge = sync->merge;
+    shm = sync->merge->conf->shm;
+    news = &sync->merge->news;
 
     if (rc == NGX_AGAIN) {
 
-        /* what was to be told is taken anew: its bytes are gone */
+        /* it is taken anew: the bytes of its sets are gone */
 
-        sets = sync->parcel.sets;
+        ngx_patient_guard_floor_lost(shm, &sync->parcel);
 
-        if (ngx_patient_guard_floor_take(merge->conf->shm,
-                                  &sync->parcel.account, &sync->parcel,
-                                  merge->sets, NGX_PATIENT_GUARD_MERGE_SETS,
-                                  &sync->claim)
+        if (ngx_patient_guard_sync_send(sync, &sync->parcel.account)
             == NGX_OK)
         {
-            sync->parcel.sets |= sets;
-
-            if (ngx_patient_guard_script_send(merge->script, command)
-                == NGX_OK)
-            {
-                return NGX_OK;
-            }
+            return NGX_OK;
         }
 
         rc = NGX_DECLINED;
@@ -369,11 +371,14 @@ ngx_patient_guard_sync_answered(ngx_patient_guard_command_t *command,
 
     if (rc == NGX_OK) {
         rc = ngx_patient_guard_call_news(text, command->nonce, &sync->parcel,
-                                         &merge->news);
-        if (rc == NGX_OK) {
-            ngx_patient_guard_floor_news(merge->conf->shm, &sync->parcel,
-                                         sync->claim, &merge->news);
-        }
+                                         news);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_patient_guard_floor_news(shm, &sync->parcel, news);
+
+    } else if (rc == NGX_ERROR) {
+        ngx_patient_guard_floor_lost(shm, &sync->parcel);
     }
 
     ngx_patient_guard_sync_done(sync, rc == NGX_OK ? NGX_OK : NGX_ERROR);

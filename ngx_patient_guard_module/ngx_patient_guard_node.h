@@ -20,7 +20,7 @@
 
 
 #define NGX_PATIENT_GUARD_SEED          32     /* bytes of a random secret */
-#define NGX_PATIENT_GUARD_NODE_VERSION  2
+#define NGX_PATIENT_GUARD_NODE_VERSION  3
 
 
 typedef struct {
@@ -70,6 +70,7 @@ typedef struct {
     ngx_patient_guard_outbox_t   outbox;
 
     uint32_t                     version;
+    uint32_t                     claims;       /* on letters: the last one */
     uint32_t                     member_mask;
     ngx_patient_guard_ref_t     *members;      /* heads of the chains */
 

@@ -4,9 +4,9 @@
  * counted by itself, oldest first.
  *
  * A worker takes an account's letter and tells Redis; meanwhile it is
- * claimed, lest others do the same.  When the worker has gone or Redis did
- * not answer, the claim lapses, and anybody sends it again.  Every function
- * wants the lock of the zone held.
+ * claimed, lest others do the same.  When there was no answer it is put back;
+ * when the worker has gone, or Redis refused it, the claim lapses.  Then
+ * anybody sends it again.  Every function wants the lock of the zone held.
  */
 
 
@@ -31,8 +31,9 @@ typedef struct {
 typedef struct {
     ngx_patient_guard_account_t  previous;
     uint64_t                     number;       /* of what is SENDING, or 0 */
-    uint32_t                     sets;         /* ask for them */
-    uint32_t                     again;        /* it has been sent before */
+    uint32_t                     taken;        /* by whom last: his claim */
+    uint16_t                     sets;         /* ask for them */
+    uint16_t                     again;        /* it has been sent before */
 } ngx_patient_guard_letter_more_t;
 
 
@@ -62,7 +63,7 @@ void ngx_patient_guard_letter_add(ngx_patient_guard_zone_t *zone,
 void ngx_patient_guard_letter_drop(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t *place);
 
-/* behind all others, and not claimed any more */
+/* behind all others, and claimed by nobody any more */
 void ngx_patient_guard_letter_back(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t ref);
 

@@ -12,6 +12,9 @@ static u_char *ngx_patient_guard_parcel_window(ngx_patient_guard_node_t *node,
     ngx_uint_t bare, ngx_uint_t frozen, u_char *p, u_char *last);
 static void ngx_patient_guard_parcel_doubts(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel);
+static ngx_uint_t ngx_patient_guard_parcel_claimed(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_fleet_t *fleet,
+    ngx_patient_guard_parcel_t *parcel);
 
 
 ngx_int_t
@@ -53,7 +56,7 @@ ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
 void
 ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel,
-    u_char *sets, size_t size, uint32_t *claim)
+    u_char *sets, size_t size)
 {
     u_char                           *p, *last;
     ngx_uint_t                        i, bare, frozen;
@@ -117,11 +120,13 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     }
 
     parcel->number = more->number;
-    more->again = (uint32_t) frozen;
+    more->again = (uint16_t) frozen;
     more->sets = 0;
 
-    *claim = (uint32_t) parcel->now | 1;
-    letter->claimed = *claim;
+    parcel->claim = ++node->claims;
+
+    more->taken = parcel->claim;
+    letter->claimed = (uint32_t) parcel->now | 1;
 }
 
 
@@ -224,7 +229,7 @@ ngx_patient_guard_parcel_doubts(ngx_patient_guard_node_t *node,
 void
 ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel,
-    uint32_t claim, ngx_patient_guard_news_t *news)
+    ngx_patient_guard_news_t *news)
 {
     uint32_t                          state;
     ngx_uint_t                        i, unsent;
@@ -234,10 +239,7 @@ ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
 
     fleet = ngx_patient_guard_fleet_find(node, member);
 
-    if (fleet == NULL || fleet->letter == 0
-        || ngx_patient_guard_letter(&node->zone, fleet->letter)->claimed
-           != claim)
-    {
+    if (!ngx_patient_guard_parcel_claimed(node, fleet, parcel)) {
         return;
     }
 
@@ -292,6 +294,40 @@ ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
     }
 
     ngx_patient_guard_letter_drop(&node->zone, &node->outbox, &fleet->letter);
+}
+
+
+void
+ngx_patient_guard_parcel_lost(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel)
+{
+    ngx_patient_guard_fleet_t  *fleet;
+
+    fleet = ngx_patient_guard_fleet_find(node, member);
+
+    if (!ngx_patient_guard_parcel_claimed(node, fleet, parcel)) {
+        return;
+    }
+
+    if (parcel->sets) {
+        ngx_patient_guard_letter_more(&node->zone, fleet->letter)->sets = 1;
+    }
+
+    ngx_patient_guard_letter_back(&node->zone, &node->outbox, fleet->letter);
+}
+
+
+/* or has anybody taken the letter since? */
+
+static ngx_uint_t
+ngx_patient_guard_parcel_claimed(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_fleet_t *fleet, ngx_patient_guard_parcel_t *parcel)
+{
+    return fleet
+           && fleet->letter
+           && ngx_patient_guard_letter_more(&node->zone,
+                                            fleet->letter)->taken
+              == parcel->claim;
 }
 
 

@@ -37,17 +37,23 @@ ngx_int_t ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
 
 /*
  * Fills the parcel, whose limits and "now" are set, and claims the account.
- * Sets are written to "sets", as many as fit in "size" bytes.  *claim is for
- * ngx_patient_guard_parcel_sent().
+ * Sets are written to "sets", as many as fit in "size" bytes.
  */
 void ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel,
-    u_char *sets, size_t size, uint32_t *claim);
+    u_char *sets, size_t size);
 
-/* Redis has it; bare counts only if they were counted, else they wait on */
+/*
+ * Redis has it; bare counts only if they were counted, else they wait on.
+ * Nothing happens if the letter has been taken by somebody else since.
+ */
 void ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel,
-    uint32_t claim, ngx_patient_guard_news_t *news);
+    ngx_patient_guard_news_t *news);
+
+/* there was no answer: it waits to be sent again.  As above */
+void ngx_patient_guard_parcel_lost(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel);
 
 /*
  * What was being sent gets that state; neighbours in one slice and state

@@ -184,8 +184,8 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
     ask->npatients = op->lookup.npatients;
     ask->command.account = &ask->lane->account;
     ask->command.again = 0;
-    ask->command.deadline = ngx_current_msec
-                            + redis->conf->script.peer.timeout;
+    ask->command.deadline = ngx_patient_guard_peer_deadline(
+                                             &redis->conf->script.peer);
 
     if (ngx_queue_empty(&ask->lane->line)
         && ngx_patient_guard_lane_enter(ask->lane, ask->npatients) == NGX_OK)
@@ -349,18 +349,18 @@ ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask, ngx_int_t rc)
                                   &op->tally, NGX_PATIENT_GUARD_CHECKED);
     }
 
-    if (rc == NGX_AGAIN) {
+    if (rc == NGX_AGAIN
+        && ngx_patient_guard_script_send(redis->script, &ask->command)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
 
-        if (ngx_patient_guard_script_send(redis->script, &ask->command)
-            == NGX_OK)
-        {
-            return NGX_OK;
-        }
-
-        ngx_patient_guard_outage(&redis->outage, op, 0);
-
-    } else if (rc == NGX_ERROR) {
+    if (rc == NGX_ERROR) {
         ngx_patient_guard_outage_tally(op);
+
+    } else if (rc != NGX_OK) {
+        ngx_patient_guard_outage(&redis->outage, op, 0);
     }
 
     return NGX_DONE;

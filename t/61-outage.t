@@ -128,7 +128,9 @@ sub count {
     return scalar(() = $log =~ /$what/g);
 }
 
-# $bad starts what ails Redis, $good ends it; $said: what the log says of it
+# $bad starts what ails Redis, $good ends it; $said: what the log says of it,
+# for each policy, or with "perhaps" for those whose breaker opens: five error
+# replies do that, and how many there are is a matter of time
 
 sub outage {
     my ($fault, $bad, $good, $said, %is) = @_;
@@ -148,8 +150,9 @@ sub outage {
     ok(in_time(@took), "$fault: within redis_timeout");
 
     my ($level, $what) = @$said;
-    is(count($log, qr/\[$level\] .*$what/), $is{lines} // 3,
-       "$fault: said once for each policy") unless $is{either};
+    my $lines = count($log, qr/\[$level\] .*$what/);
+    cmp_ok($lines, '<=', 3, "$fault: said once for each policy");
+    is($lines, 3, "$fault: which all say it") unless $is{perhaps};
 
     $good->();
     is_deeply(wait_well($account), \%well, "$fault: all is well again");
@@ -366,7 +369,7 @@ for my $fault (qw(loading busy oom misconf replicas masterdown down moved ask
         ok($n >= $least && $n <= 3 * (int(time) - int($start) + 1),
            "$fault: said once a second") or diag("$n lines");
         recover();
-    }, ['error', $::away], lines => 0);
+    }, ['error', $::away], perhaps => 1);
 }
 unlike(error_log(), qr/patient guard: .*[^\x20-\x7e\n]/,
        'nothing but what can be printed is logged');
@@ -666,11 +669,11 @@ answered_once();
 my $dir = '$PG_TMP/$PG_POLICY.d';
 start_redis($dir, '--enable-protected-configs', 'yes',
             '--busy-reply-threshold', 10);
-my @away = (lines => 0);
+my @perhaps = (perhaps => 1);
 
 outage('oom', sub { redis_at($dir, qw(CONFIG SET maxmemory 1)) },
        sub { redis_at($dir, qw(CONFIG SET maxmemory 0)) },
-       ['error', $::away], @away);
+       ['error', $::away], @perhaps);
 is(count(0, qr/\[error\] .* answered "OOM /), 3, 'OOM is said');
 
 outage('replica', sub { redis_at($dir, qw(REPLICAOF 127.0.0.1 1)) },
@@ -679,7 +682,7 @@ outage('replica', sub { redis_at($dir, qw(REPLICAOF 127.0.0.1 1)) },
 
 outage('replicas', sub { redis_at($dir, qw(CONFIG SET min-replicas-to-write 1)) },
        sub { redis_at($dir, qw(CONFIG SET min-replicas-to-write 0)) },
-       ['error', $::away], @away);
+       ['error', $::away], @perhaps);
 
 outage('noperm', sub { redis_at($dir, qw(ACL SETUSER default -evalsha -eval)) },
        sub { redis_at($dir, qw(ACL SETUSER default +@all)) },
@@ -703,7 +706,7 @@ outage('misconf', sub {
     redis_at($dir, 'BGSAVE');
     wait_for(sub { redis_at($dir, 'INFO') =~ /last_bgsave_status:err/ });
 }, sub { redis_at($dir, 'CONFIG', 'SET', 'save', '') },
-       ['error', $::away], @away);
+       ['error', $::away], @perhaps);
 
 # a busy one answers when its patience of 10 ms is over
 my $pid;
@@ -715,7 +718,7 @@ outage('busy', sub {
 }, sub {
     redis_at($dir, 'SCRIPT', 'KILL');
     waitpid $pid, 0;
-}, ['error', $::away], either => 1);    # five errors in a row, or fewer
+}, ['error', $::away], @perhaps);
 
 stop_redis($dir);
 answered_once();

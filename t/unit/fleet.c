@@ -281,7 +281,6 @@ static ngx_int_t
 sync_account(node_t *node, int f)
 {
     u_char                           session[8];
-    uint32_t                         claim;
     ngx_patient_guard_reply_t        reply;
     ngx_patient_guard_caller_t       caller;
 
@@ -292,7 +291,7 @@ sync_account(node_t *node, int f)
     parcel.now = now + node->skew;
 
     if (ngx_patient_guard_floor_take(node->shm, &account, &parcel, sets,
-                                     sizeof(sets), &claim)
+                                     sizeof(sets))
         != NGX_OK)
     {
         return NGX_DONE;
@@ -329,13 +328,18 @@ sync_account(node_t *node, int f)
         put_off(&command);
     }
 
-    if (f == COMMAND_LATE || f == COMMAND_LOST) {
-        return NGX_ERROR;
+    if (f == ANSWERED || f == REPLY_LOST || f == TWICE) {
+        converse(command.text, command.len, &reply);
     }
 
-    converse(command.text, command.len, &reply);
+    if (f == COMMAND_LATE || f == COMMAND_LOST || f == REPLY_LOST) {
 
-    if (f == REPLY_LOST) {
+        /* else the worker has gone as well */
+
+        if (chance(70)) {
+            ngx_patient_guard_floor_lost(node->shm, &parcel);
+        }
+
         return NGX_ERROR;
     }
 
@@ -346,7 +350,7 @@ sync_account(node_t *node, int f)
         redis_bail_out("no news");
     }
 
-    ngx_patient_guard_floor_news(node->shm, &parcel, claim, &news);
+    ngx_patient_guard_floor_news(node->shm, &parcel, &news);
 
     if (f == TWICE) {
         converse(command.text, command.len, &reply);

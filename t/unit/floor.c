@@ -225,6 +225,88 @@ limits_that_are_gone_make_room(void)
 }
 
 
+/* the proof comes with a lookup that nothing can refuse */
+
+static void
+who_is_exempt_passes_as_well(void)
+{
+    ngx_int_t                  rc;
+    ngx_patient_guard_tally_t  tally;
+
+    begin();
+    note(1, 0, 0);
+    note(0, 1, 0);
+
+    lookup.proof = lookup.now + 1;
+    lookup.exempt = 1;
+    rc = ngx_patient_guard_floor_answer(shm, &lookup, &tally, 0);
+    lookup.exempt = 0;
+
+    ok(rc == NGX_AGAIN && lookup.since == lookup.now,
+       "Redis hears of the challenge that the proof is to pass");
+}
+
+
+static ngx_int_t
+take(ngx_patient_guard_account_t *account, ngx_patient_guard_parcel_t *parcel)
+{
+    static u_char  sets[64];
+
+    parcel->now = lookup.now;
+
+    return ngx_patient_guard_floor_take(shm, account, parcel, sets,
+                                        sizeof(sets));
+}
+
+
+/* parcels of one account: all in the same millisecond */
+
+static void
+a_parcel_belongs_to_who_took_it_last(void)
+{
+    ngx_patient_guard_tally_t       tally;
+    ngx_patient_guard_unanswered_t  none = { 0, 0 };
+
+    static ngx_patient_guard_news_t    news;
+    static ngx_patient_guard_parcel_t  first, second, third;
+
+    shm->widest[0] = limit;
+    shm->nlimits = 1;
+    shm->grants = &grants;
+
+    begin();
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+
+    is(take(&lookup.account, &first), NGX_OK, "taken");
+    is(take(NULL, &third), NGX_DECLINED, "and nobody's turn any more");
+    is(take(&lookup.account, &second), NGX_OK, "but who asks for it, gets it");
+
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+
+    ngx_patient_guard_floor_lost(shm, &first);
+    is(take(NULL, &third), NGX_DECLINED, "a loss of the first one's is none");
+
+    ngx_patient_guard_floor_news(shm, &first, &news);
+    is(take(&lookup.account, &third), NGX_OK, "nor is it told by him");
+    ok(third.number && third.number == first.number, "whose number it keeps");
+    is(third.images[0].total, 1, "and what was counted then");
+
+    third.sets = 1;
+    ngx_patient_guard_floor_lost(shm, &third);
+    is(take(NULL, &third), NGX_OK, "that of the last one puts it back");
+    ok(third.sets && third.number == first.number
+       && third.images[0].total == 1, "as it was");
+
+    ngx_patient_guard_floor_news(shm, &third, &news);
+    is(take(NULL, &third), NGX_OK, "told: the second lookup is next");
+    ok(third.number > first.number && third.images[0].total == 1,
+       "by a number of its own");
+
+    ngx_patient_guard_floor_news(shm, &third, &news);
+    is(take(&lookup.account, &third), NGX_DECLINED, "and then nothing");
+}
+
+
 int
 main(void)
 {
@@ -236,6 +318,8 @@ main(void)
     whom_the_fleet_cleared_is_cleared();
     its_own_challenge_stays();
     limits_that_are_gone_make_room();
+    who_is_exempt_passes_as_well();
+    a_parcel_belongs_to_who_took_it_last();
 
     return done();
 }

@@ -57,7 +57,7 @@ static void
 tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
     ngx_patient_guard_lookup_t *lookup)
 {
-    uint32_t                     claim, i;
+    uint32_t                     i;
     ngx_uint_t                   n;
     ngx_patient_guard_image_t   *image;
     ngx_patient_guard_patient_t  patient;
@@ -74,10 +74,15 @@ tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
 
     parcel.now = now;
 
-    if (ngx_patient_guard_floor_take(shm, NULL, &parcel, sets, sizeof(sets),
-                                     &claim) != NGX_OK
+    if (ngx_patient_guard_floor_take(shm, NULL, &parcel, sets, sizeof(sets))
+        != NGX_OK
         || random() % 4 == 0)
     {
+        return;
+    }
+
+    if (random() % 4 == 0) {
+        ngx_patient_guard_floor_lost(shm, &parcel);
         return;
     }
 
@@ -110,7 +115,7 @@ tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
         }
     }
 
-    ngx_patient_guard_floor_news(shm, &parcel, claim, &news);
+    ngx_patient_guard_floor_news(shm, &parcel, &news);
 }
 
 
