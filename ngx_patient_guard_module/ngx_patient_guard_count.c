@@ -3,11 +3,6 @@
 #include "ngx_patient_guard_window.h"
 
 
-/* queues beside those of the limits; see ngx_patient_guard_limit_t.id */
-#define NGX_PATIENT_GUARD_CHALLENGED    1      /* newest: since when, ms; */
-                                               /*   total: id of the limit */
-#define NGX_PATIENT_GUARD_GRANTED       2
-
 #define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
 
 
@@ -154,15 +149,15 @@ ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
 {
     ngx_patient_guard_ref_t  ref;
 
-    if (ngx_patient_guard_queue_find(&node->zone,
-                       &ngx_patient_guard_member(node, member)->queues,
-                       NGX_PATIENT_GUARD_GRANTED)
+    if (ngx_patient_guard_member_queue(node, member,
+                                       NGX_PATIENT_GUARD_QUEUE_GRANTS)
         == 0)
     {
         return 0;
     }
 
-    ref = ngx_patient_guard_queue_now(node, member, NGX_PATIENT_GUARD_GRANTED,
+    ref = ngx_patient_guard_queue_now(node, member,
+                                      NGX_PATIENT_GUARD_QUEUE_GRANTS,
                                       lookup->now, lookup->grants->window);
 
     return ngx_patient_guard_queue_wait(node, ref, 1, lookup->grants->count,
@@ -194,15 +189,15 @@ void
 ngx_patient_guard_clear(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
 {
-    ngx_uint_t                i;
-    ngx_patient_guard_ref_t   ref, *queues;
-
-    queues = &ngx_patient_guard_member(node, member)->queues;
+    ngx_uint_t               i;
+    ngx_patient_guard_ref_t  ref;
 
     ref = ngx_patient_guard_challenge_find(node, member);
 
     if (ref) {
-        ngx_patient_guard_queue_drop(&node->zone, queues, ref);
+        ngx_patient_guard_queue_drop(&node->zone,
+                             &ngx_patient_guard_member(node, member)->queues,
+                             ref);
     }
 
     for (i = 0; i < lookup->nlimits; i++) {
@@ -211,8 +206,8 @@ ngx_patient_guard_clear(ngx_patient_guard_node_t *node,
             continue;
         }
 
-        ref = ngx_patient_guard_queue_find(&node->zone, queues,
-                                           lookup->limits[i].id);
+        ref = ngx_patient_guard_member_queue(node, member,
+                                             lookup->limits[i].id);
         if (ref) {
             ngx_patient_guard_queue_empty(&node->zone, ref);
         }
@@ -226,7 +221,8 @@ ngx_patient_guard_grant(ngx_patient_guard_node_t *node,
 {
     ngx_patient_guard_ref_t  ref;
 
-    ref = ngx_patient_guard_queue_now(node, member, NGX_PATIENT_GUARD_GRANTED,
+    ref = ngx_patient_guard_queue_now(node, member,
+                                      NGX_PATIENT_GUARD_QUEUE_GRANTS,
                                       lookup->now, lookup->grants->window);
 
     ngx_patient_guard_charge_count(node, ref, 1,
@@ -246,9 +242,8 @@ ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
         return;
     }
 
-    ref = ngx_patient_guard_queue_add(&node->zone,
-                            &ngx_patient_guard_member(node, member)->queues,
-                            NGX_PATIENT_GUARD_CHALLENGED);
+    ref = ngx_patient_guard_member_queue_open(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_CHALLENGE);
 
     ngx_patient_guard_queue_mark(&node->zone, ref, since,
                                  lookup->limits[limit].id,
@@ -284,9 +279,8 @@ ngx_patient_guard_ref_t
 ngx_patient_guard_challenge_find(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
-    return ngx_patient_guard_queue_find(&node->zone,
-                       &ngx_patient_guard_member(node, member)->queues,
-                       NGX_PATIENT_GUARD_CHALLENGED);
+    return ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_CHALLENGE);
 }
 
 
@@ -328,18 +322,11 @@ ngx_patient_guard_queue_now(ngx_patient_guard_node_t *node,
 {
     uint64_t                    slice;
     ngx_uint_t                  fold;
-    ngx_patient_guard_ref_t     ref, *queues;
+    ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_queue_t  *queue;
 
     slice = ngx_patient_guard_slice(now, window);
-    queues = &ngx_patient_guard_member(node, member)->queues;
-
-    ref = ngx_patient_guard_queue_find(&node->zone, queues, id);
-
-    if (ref == 0) {
-        ref = ngx_patient_guard_queue_add(&node->zone, queues, id);
-    }
-
+    ref = ngx_patient_guard_member_queue_open(node, member, id);
     queue = ngx_patient_guard_queue(&node->zone, ref);
 
     if (queue->newest == slice) {

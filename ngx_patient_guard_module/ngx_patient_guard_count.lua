@@ -66,7 +66,6 @@ for i = sync and 15 or 12, #ARGV, sync and 6 or 5 do
     ttl = math.max(ttl, limit.window)
 end
 
-
 local function read()
     local values = redis.call('HMGET', KEYS[1], unpack(fields))
     for i = 1, BEFORE + #limits do
@@ -268,12 +267,25 @@ local function known(set, patient)
            or previous ~= '' and find(set, string.sub(previous, from, to))
 end
 
-local function charge_count(window, count)
-    local slot = window.newest % (SLICES + 1) + 1
+local function charge_count(window, slice, count)
+    local slot = slice % (SLICES + 1) + 1
 
     count = math.min(count, 4294967295 - window.total)
     window.counts[slot] = window.counts[slot] + count
     window.total = window.total + count
+end
+
+-- in which slice the patient was counted who is at that place of the set
+
+local function slice_of(window, at)
+    local before, slice = (at - 1) / 8, window.newest - SLICES - 1
+
+    while before >= 0 and slice < window.newest do
+        slice = slice + 1
+        before = before - window.counts[slice % (SLICES + 1) + 1]
+    end
+
+    return slice
 end
 
 local function charge_set(window, cap)
@@ -286,15 +298,7 @@ local function charge_set(window, cap)
         local at = known(set, patient)
 
         if at then
-            local before = (at - 1) / 8
-            local slice = window.newest - SLICES - 1
-
-            while before >= 0 and slice < window.newest do
-                slice = slice + 1
-                before = before - counts[slice % (SLICES + 1) + 1]
-            end
-
-            local slot = slice % (SLICES + 1) + 1
+            local slot = slice_of(window, at) % (SLICES + 1) + 1
 
             if slot ~= newest then
                 counts[slot] = counts[slot] - 1
@@ -324,12 +328,7 @@ local function add_patient(window, alias, slice, cap)
     local at = find(set, alias)
 
     if at then
-        local before, old = (at - 1) / 8, window.newest - SLICES - 1
-
-        while before >= 0 and old < window.newest do
-            old = old + 1
-            before = before - counts[old % (SLICES + 1) + 1]
-        end
+        local old = slice_of(window, at)
 
         if old >= slice then
             return
@@ -360,11 +359,7 @@ local function add_count(window, slice, count)
     slice = math.min(slice, window.newest)
 
     if slice >= window.newest - SLICES then
-        local slot = slice % (SLICES + 1) + 1
-
-        count = math.min(count, 4294967295 - window.total)
-        window.counts[slot] = window.counts[slot] + count
-        window.total = window.total + count
+        charge_count(window, slice, count)
     end
 end
 
@@ -513,7 +508,7 @@ if passed then
         end
     end
 
-    charge_count(grants, 1)
+    charge_count(grants, grants.newest, 1)
     changed['!grants'] = grants
     grants_wait = wait(grants, 1, grants_count)
 end
@@ -559,7 +554,7 @@ local function charge()
         if limit.set then
             charge_set(windows[i], math.min(2 * limit.count, 4294967295))
         else
-            charge_count(windows[i], npatients)
+            charge_count(windows[i], windows[i].newest, npatients)
         end
         changed[limit.state] = windows[i]
     end

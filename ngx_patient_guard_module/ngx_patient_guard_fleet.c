@@ -3,21 +3,14 @@
 #include "ngx_patient_guard_count.h"
 
 
-/* beside the queues of limits; see ngx_patient_guard_count.c */
-#define NGX_PATIENT_GUARD_DOUBTED  3           /* newest: when it was */
-                                               /*   cleared, ms       */
-
-
 ngx_patient_guard_fleet_t *
 ngx_patient_guard_fleet_find(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
     ngx_patient_guard_ref_t  ref;
 
-    ref = ngx_patient_guard_queue_find(&node->zone,
-                            &ngx_patient_guard_member(node, member)->queues,
-                            NGX_PATIENT_GUARD_FLEET);
-
+    ref = ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_FLEET);
     return ref ? ngx_patient_guard_cell(&node->zone, ref) : NULL;
 }
 
@@ -28,14 +21,9 @@ ngx_patient_guard_fleet(ngx_patient_guard_node_t *node,
 {
     ngx_patient_guard_fleet_t  *fleet;
 
-    fleet = ngx_patient_guard_fleet_find(node, member);
-
-    if (fleet == NULL) {
-        fleet = ngx_patient_guard_cell(&node->zone,
-                   ngx_patient_guard_queue_add(&node->zone,
-                            &ngx_patient_guard_member(node, member)->queues,
-                            NGX_PATIENT_GUARD_FLEET));
-    }
+    fleet = ngx_patient_guard_cell(&node->zone,
+                ngx_patient_guard_member_queue_open(node, member,
+                                             NGX_PATIENT_GUARD_QUEUE_FLEET));
 
     /* one word: whole whenever a worker is killed */
 
@@ -49,9 +37,8 @@ ngx_patient_guard_ref_t
 ngx_patient_guard_doubted(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
-    return ngx_patient_guard_queue_find(&node->zone,
-                            &ngx_patient_guard_member(node, member)->queues,
-                            NGX_PATIENT_GUARD_DOUBTED);
+    return ngx_patient_guard_member_queue(node, member,
+                                          NGX_PATIENT_GUARD_QUEUE_DOUBTS);
 }
 
 
@@ -71,17 +58,8 @@ ngx_patient_guard_ref_t
 ngx_patient_guard_doubted_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
-    ngx_patient_guard_ref_t  ref;
-
-    ref = ngx_patient_guard_doubted(node, member);
-
-    if (ref) {
-        return ref;
-    }
-
-    return ngx_patient_guard_queue_add(&node->zone,
-                            &ngx_patient_guard_member(node, member)->queues,
-                            NGX_PATIENT_GUARD_DOUBTED);
+    return ngx_patient_guard_member_queue_open(node, member,
+                                              NGX_PATIENT_GUARD_QUEUE_DOUBTS);
 }
 
 

@@ -17,7 +17,8 @@
 #define NGX_PATIENT_GUARD_IMAGE_COUNTS  (NGX_PATIENT_GUARD_SLICES + 1)
 
 /* bytes, without the set */
-#define NGX_PATIENT_GUARD_IMAGE_SIZE    (8 + 4 + 4 * (32 + 1))
+#define NGX_PATIENT_GUARD_IMAGE_SIZE                                          \
+    (8 + 4 + 4 * NGX_PATIENT_GUARD_IMAGE_COUNTS)
 
 
 typedef struct {

@@ -13,6 +13,8 @@ static void ngx_patient_guard_news_named(ngx_patient_guard_node_t *node,
     uint64_t cap);
 static void ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image);
+static uint32_t ngx_patient_guard_news_others(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint64_t slice, uint32_t n);
 static void ngx_patient_guard_news_known(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *known);
 static ngx_patient_guard_ref_t ngx_patient_guard_news_place(
@@ -136,19 +138,8 @@ ngx_patient_guard_news_set(ngx_patient_guard_node_t *node,
             n -= ngx_min(n, ngx_patient_guard_image_count(&known, slice));
         }
 
-        n = ngx_min(n, others);
-        n = (uint32_t) ngx_min(n, NGX_PATIENT_GUARD_COUNT_MAX
-                             - ngx_patient_guard_queue(zone, queue)->total);
-
-        if (n && ngx_patient_guard_slice_held(slice, newest)) {
-            ngx_patient_guard_entry_insert(zone, queue,
-                         ngx_patient_guard_news_place(node, queue, 0, slice),
-                         0, n, ngx_min(slice, newest),
-                         NGX_PATIENT_GUARD_SENT);
-        }
-
-        others -= n;
-
+        others -= ngx_patient_guard_news_others(node, queue, slice,
+                                                ngx_min(n, others));
         if (slice + NGX_PATIENT_GUARD_SLICES == image->newest) {
             break;
         }
@@ -274,22 +265,37 @@ ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
             n -= ngx_min(n, ngx_patient_guard_image_count(&known, slice));
         }
 
-        n = ngx_min(n, others);
-        n = (uint32_t) ngx_min(n, NGX_PATIENT_GUARD_COUNT_MAX
-                          - ngx_patient_guard_queue(&node->zone,
-                                                    queue)->total);
-        others -= n;
-
-        if (n) {
-            ngx_patient_guard_entry_insert(&node->zone, queue,
-                         ngx_patient_guard_news_place(node, queue, 0, slice),
-                         0, n, ngx_min(slice, newest),
-                         NGX_PATIENT_GUARD_SENT);
-        }
+        others -= ngx_patient_guard_news_others(node, queue, slice,
+                                                ngx_min(n, others));
     }
 
     (void) ngx_patient_guard_parcel_settle(node, queue,
                                            NGX_PATIENT_GUARD_SENDING);
+}
+
+
+/* n more in that slice, of whom nothing else is known; how many did fit */
+
+static uint32_t
+ngx_patient_guard_news_others(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint64_t slice, uint32_t n)
+{
+    uint64_t                    newest;
+    ngx_patient_guard_queue_t  *queue;
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+    newest = queue->newest;
+
+    n = (uint32_t) ngx_min(n, NGX_PATIENT_GUARD_COUNT_MAX - queue->total);
+
+    if (n && ngx_patient_guard_slice_held(slice, newest)) {
+        ngx_patient_guard_entry_insert(&node->zone, ref,
+                         ngx_patient_guard_news_place(node, ref, 0, slice),
+                         0, n, ngx_min(slice, newest),
+                         NGX_PATIENT_GUARD_SENT);
+    }
+
+    return n;
 }
 
 

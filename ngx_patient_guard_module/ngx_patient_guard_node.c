@@ -158,6 +158,34 @@ ngx_patient_guard_member_rename(ngx_patient_guard_node_t *node,
 }
 
 
+ngx_patient_guard_ref_t
+ngx_patient_guard_member_queue(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t id)
+{
+    return ngx_patient_guard_queue_find(&node->zone,
+                                &ngx_patient_guard_member(node, ref)->queues,
+                                id);
+}
+
+
+ngx_patient_guard_ref_t
+ngx_patient_guard_member_queue_open(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t id)
+{
+    ngx_patient_guard_ref_t  queue;
+
+    queue = ngx_patient_guard_member_queue(node, ref, id);
+
+    if (queue) {
+        return queue;
+    }
+
+    return ngx_patient_guard_queue_add(&node->zone,
+                                &ngx_patient_guard_member(node, ref)->queues,
+                                id);
+}
+
+
 void
 ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref)
@@ -257,7 +285,7 @@ ngx_patient_guard_member_untold(ngx_patient_guard_node_t *node,
 {
     ngx_patient_guard_fleet_t  *fleet;
 
-    if (queue->id != NGX_PATIENT_GUARD_FLEET) {
+    if (queue->id != NGX_PATIENT_GUARD_QUEUE_FLEET) {
         return;
     }
 

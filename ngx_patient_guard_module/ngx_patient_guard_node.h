@@ -23,6 +23,19 @@
 #define NGX_PATIENT_GUARD_NODE_VERSION  3
 
 
+/*
+ * Queues beside those of the limits, whose ids are higher.  The entries of
+ * DOUBTS are calls, not slices; FLEET has none.
+ */
+
+#define NGX_PATIENT_GUARD_QUEUE_CHALLENGE  1   /* newest: since when, ms; */
+                                               /*   total: the limit's id */
+#define NGX_PATIENT_GUARD_QUEUE_GRANTS     2
+#define NGX_PATIENT_GUARD_QUEUE_DOUBTS     3   /* newest: when it was */
+                                               /*   cleared, ms       */
+#define NGX_PATIENT_GUARD_QUEUE_FLEET      4
+
+
 typedef struct {
     ngx_patient_guard_account_t  alias;
     ngx_patient_guard_ref_t      chain;
@@ -36,8 +49,6 @@ typedef struct {
  * What is known of an account beside Redis, in place of a queue without
  * entries; see ngx_patient_guard_fleet.h.
  */
-
-#define NGX_PATIENT_GUARD_FLEET         4      /* its id */
 
 typedef struct {
     /* ms, low 32 bits: when Redis last said ... */
@@ -101,6 +112,14 @@ ngx_patient_guard_ref_t ngx_patient_guard_member_add(
 
 void ngx_patient_guard_member_rename(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, ngx_patient_guard_account_t *alias);
+
+/* the account's queue of that id; 0: none */
+ngx_patient_guard_ref_t ngx_patient_guard_member_queue(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t ref, uint32_t id);
+
+/* made if it is new: wants a cell in reserve */
+ngx_patient_guard_ref_t ngx_patient_guard_member_queue_open(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t ref, uint32_t id);
 
 void ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref);

@@ -89,11 +89,7 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
 
         ngx_memzero(&parcel->images[i], sizeof(ngx_patient_guard_image_t));
 
-        if (ngx_patient_guard_queue_find(&node->zone,
-                            &ngx_patient_guard_member(node, member)->queues,
-                            limit->id)
-            == 0)
-        {
+        if (ngx_patient_guard_member_queue(node, member, limit->id) == 0) {
             continue;
         }
 
@@ -233,7 +229,7 @@ ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
 {
     uint32_t                          state;
     ngx_uint_t                        i, unsent;
-    ngx_patient_guard_ref_t           next, queue, *queues;
+    ngx_patient_guard_ref_t           next, queue;
     ngx_patient_guard_fleet_t        *fleet;
     ngx_patient_guard_letter_more_t  *more;
 
@@ -244,7 +240,6 @@ ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
     }
 
     more = ngx_patient_guard_letter_more(&node->zone, fleet->letter);
-    queues = &ngx_patient_guard_member(node, member)->queues;
 
     /* this clock is behind one that told under this name before */
 
@@ -258,8 +253,8 @@ ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
 
     for (i = 0; i < parcel->nlimits; i++) {
 
-        queue = ngx_patient_guard_queue_find(&node->zone, queues,
-                                             parcel->limits[i].id);
+        queue = ngx_patient_guard_member_queue(node, member,
+                                               parcel->limits[i].id);
         if (queue) {
             unsent |= ngx_patient_guard_parcel_settle(node, queue,
                               parcel->limits[i].signal

@@ -7,19 +7,6 @@ use PatientGuard;
 use Http2;
 use IO::Select;
 
-# the statuses and counts of the same request, three times
-
-sub thrice {
-    my ($uri, %headers) = @_;
-
-    return join ', ', map {
-        my $answer = get($uri, %headers);
-        join ' ', $answer->{status}, $answer->{headers}{'x-count'} // '-';
-    } 1 .. 3;
-}
-
-our $counted = '200 1, 200 2, 403 2';
-
 sub count { get('/', 'X-Account' => $_[0])->{headers}{'x-count'} }
 
 sub post {
@@ -321,7 +308,7 @@ like(get('/added', 'X-Account' => 'added')->{body},
      qr{record of /guarded\n.*record of /added\n.*record of /guarded\n}s, 'additions');
 is(thrice('/added', 'X-Account' => 'added'), '200 2, 403 2, 403 2', 'are not');
 like(get('/open', 'X-Account' => 'open')->{body}, qr{record of /guarded\n}, 'nor are they');
-is(thrice('/guarded', 'X-Account' => 'open'), $::counted, 'behind what is not guarded');
+is(thrice('/guarded', 'X-Account' => 'open'), $::COUNTED, 'behind what is not guarded');
 
 
 

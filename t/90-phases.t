@@ -6,19 +6,6 @@ use PatientGuard;
 
 use IO::Select;
 
-# the statuses and counts of the same request, three times
-
-sub thrice {
-    my ($uri, %headers) = @_;
-
-    return join ', ', map {
-        my $answer = get($uri, 'X-Account' => 'dupont', %headers);
-        join ' ', $answer->{status}, $answer->{headers}{'x-count'} // '-';
-    } 1 .. 3;
-}
-
-our $counted = '200 1, 200 2, 403 2';
-
 # pipelined requests, the last of which closes; their statuses
 
 sub pipelined {
@@ -71,8 +58,8 @@ location / {
 }
 --- after
 is(thrice('/a'), '401 -, 401 -, 401 -', 'nobody is asking: not counted');
-is(thrice('/a', 'X-Session' => 1), $::counted, 'the first session');
-is(thrice('/a', 'X-Session' => 2), $::counted, 'the second one');
+is(thrice('/a', 'X-Session' => 1), $::COUNTED, 'the first session');
+is(thrice('/a', 'X-Session' => 2), $::COUNTED, 'the second one');
 
 
 
@@ -98,7 +85,7 @@ location / {
     proxy_pass     http://$PG_PORTAL;
 }
 --- after
-is(thrice('/a'), $::counted, 'counted and refused');
+is(thrice('/a'), $::COUNTED, 'counted and refused');
 is(get('/a')->{status}, 403, 'and no account is no way, either');
 
 
@@ -179,7 +166,7 @@ location @refused-again {
 for my $uri (qw(/try/file /try/none /named /error /error-named /error-file
                 /rewrite /accel /index/))
 {
-    is(thrice($uri, 'X-Account' => "a$uri"), $::counted, $uri);
+    is(thrice($uri, 'X-Account' => "a$uri"), $::COUNTED, $uri);
 }
 
 # error_page decides what is said to whoever is refused; it counts nothing
@@ -223,8 +210,8 @@ location = /guarded {
 }
 --- after
 is(thrice('/from-guarded', 'X-Account' => 'a'), '200 1, 200 2, 403 -', 'from');
-is(thrice('/from-open', 'X-Account' => 'b'), $::counted, 'to a named one');
-is(thrice('/from-open-to-uri', 'X-Account' => 'c'), $::counted, 'to a URI');
+is(thrice('/from-open', 'X-Account' => 'b'), $::COUNTED, 'to a named one');
+is(thrice('/from-open-to-uri', 'X-Account' => 'c'), $::COUNTED, 'to a URI');
 
 # what is refused behind an error_page keeps the status that this one has
 is(thrice('/from-error', 'X-Account' => 'd') =~ s/\d+ (?=\d)//gr, '1, 2, 2',
@@ -278,12 +265,12 @@ location /guarded-auth {
 like(get('/ssi/page.html', 'X-Account' => 'dupont')->{body},
      qr/record of \/guarded\?a\n.*record of \/guarded\?b/s, 'SSI works');
 get("/$_", 'X-Account' => 'dupont') for qw(ssi/page.html mirror auth);
-is(thrice('/guarded'), $::counted, 'none of them was counted');
+is(thrice('/guarded'), $::COUNTED, 'none of them was counted');
 
-is(thrice('/guarded-ssi/page.html', 'X-Account' => 'a'), $::counted,
+is(thrice('/guarded-ssi/page.html', 'X-Account' => 'a'), $::COUNTED,
    'a page with two includes is one lookup');
-is(thrice('/guarded-mirror', 'X-Account' => 'b'), $::counted, 'a mirrored one');
-is(thrice('/guarded-auth', 'X-Account' => 'c'), $::counted,
+is(thrice('/guarded-mirror', 'X-Account' => 'b'), $::COUNTED, 'a mirrored one');
+is(thrice('/guarded-auth', 'X-Account' => 'c'), $::COUNTED,
    'one behind a guarded auth_request');
 
 
@@ -335,7 +322,7 @@ location = /gif {
     empty_gif;
 }
 --- after
-is(thrice('/portal', method => 'HEAD', 'X-Account' => 'head'), $::counted,
+is(thrice('/portal', method => 'HEAD', 'X-Account' => 'head'), $::COUNTED,
    'HEAD');
 is(get('/portal', method => 'HEAD', 'X-Account' => 'head')->{body}, '',
    'and its refusal has no body');
@@ -349,8 +336,8 @@ is(get('/cached', 'X-Account' => 'cache')->{headers}{'x-cache'}, 'HIT',
    'an answer from the cache');
 is(thrice('/cached', 'X-Account' => 'cache'), '200 2, 403 2, 403 2',
    'is counted');
-is(thrice('/gif', 'X-Account' => 'gif'), $::counted, 'a content handler');
-is(thrice('/portal', method => 'FOO', 'X-Account' => 'foo'), $::counted,
+is(thrice('/gif', 'X-Account' => 'gif'), $::COUNTED, 'a content handler');
+is(thrice('/portal', method => 'FOO', 'X-Account' => 'foo'), $::COUNTED,
    'an unknown method');
 is(thrice('/portal', method => 'OPTIONS', 'X-Account' => 'options'),
    '200 -, 200 -, 200 -', 'OPTIONS is none');
@@ -474,7 +461,7 @@ is(thrice('/limit_req', 'X-Account' => 'a'), '200 1, 200 2, 429 -',
    'what limit_req refuses is not counted');
 is(thrice('/limit_except', 'X-Account' => 'b', method => 'POST'),
    '403 -, 403 -, 403 -', 'nor what limit_except refuses');
-is(thrice('/limit_except', 'X-Account' => 'b'), $::counted,
+is(thrice('/limit_except', 'X-Account' => 'b'), $::COUNTED,
    'what it lets through is');
 is(get('/if?open=1', 'X-Account' => 'c')->{headers}{'x-if'}, 'yes', 'an if');
 is(thrice('/if', 'X-Account' => 'c'), '200 2, 403 2, 403 2',

@@ -52,7 +52,7 @@ use POSIX ();
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(sleep time);
 
-our @HELPERS = qw(redis get burst raw wait_for fake_commands
+our @HELPERS = qw(redis get thrice burst raw wait_for fake_commands
                   start_redis stop_redis redis_at redis_pid window_at
                   start_another stop_another another
                   error_log access_log nginx_pid reload store);
@@ -91,6 +91,7 @@ sub import {
         # where --- init is evaluated
         *{"Test::Nginx::Util::$name"} = \&$name;
     }
+    *{'main::COUNTED'} = \our $COUNTED;
 }
 
 main::repeat_each(1);
@@ -253,6 +254,20 @@ sub get {
     my ($uri, %headers) = @_;
 
     return answer(raw(request($uri, %headers)));
+}
+
+# the statuses of the same request three times, and what X-Count says in each
+# answer: "200 1, 200 2, 403 2" of an account that may do it twice
+
+our $COUNTED = '200 1, 200 2, 403 2';
+
+sub thrice {
+    my ($uri, %headers) = @_;
+
+    return join ', ', map {
+        my $answer = get($uri, 'X-Account' => 'dupont', %headers);
+        join ' ', $answer->{status}, $answer->{headers}{'x-count'} // '-';
+    } 1 .. 3;
 }
 
 sub request {

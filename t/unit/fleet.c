@@ -587,9 +587,8 @@ floor_of(node_t *node, ngx_uint_t i, int named)
     total = 0;
 
     if (ref) {
-        ref = ngx_patient_guard_queue_find(zone,
-                      &ngx_patient_guard_member(node->shm->node, ref)->queues,
-                      limits[i].id);
+        ref = ngx_patient_guard_member_queue(node->shm->node, ref,
+                                             limits[i].id);
     }
 
     if (ref == 0) {

@@ -13,10 +13,6 @@
 #include "ngx_patient_guard_node.h"
 
 
-#define CHALLENGED  1           /* the queue whose total is an id */
-#define DOUBTED     3           /* and the one whose entries are not slices */
-
-
 enum { NOWHERE = 0, FREE, MEMBER, QUEUE, ENTRY, LETTER };
 
 
@@ -106,7 +102,7 @@ walk_entries(walk_t *walk, ngx_patient_guard_ref_t ref)
             return "an entry does not know where it is";
         }
 
-        if (age > before && queue->id != DOUBTED) {
+        if (age > before && queue->id != NGX_PATIENT_GUARD_QUEUE_DOUBTS) {
             return "entries are out of order";
         }
 
@@ -129,7 +125,9 @@ walk_entries(walk_t *walk, ngx_patient_guard_ref_t ref)
         return "the last entry is not the last";
     }
 
-    if (queue->total != total && queue->id != CHALLENGED) {
+    if (queue->total != total
+        && queue->id != NGX_PATIENT_GUARD_QUEUE_CHALLENGE)
+    {
         return "a total is wrong";
     }
 
@@ -161,7 +159,7 @@ walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
         /* what is known beside Redis, in place of entries */
 
         if (ngx_patient_guard_queue(zone, ref)->id
-            == NGX_PATIENT_GUARD_FLEET)
+            == NGX_PATIENT_GUARD_QUEUE_FLEET)
         {
             continue;
         }
