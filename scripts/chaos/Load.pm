@@ -373,10 +373,11 @@ sub number {
     my $least = $source eq 'local' ? keys %$seen
               : $fresh || !$self->{merged} ? 0 : keys %$seen;
 
-    # by itself a node may count a patient twice until it hears of Redis again:
-    # one whom Redis had told of without a name, and the same by its name
+    # A node by itself may count a patient twice until it hears of Redis again:
+    # one whom Redis had told of without a name, and the same by its name.  No
+    # verdict falls by that: it refuses nobody before it has asked.
     return "told $n of at most " . keys %all
-        if $n > keys %all && $source ne 'local';
+        if $n > keys %all && $source eq 'redis';
     return "told $n of at least $least" if $n < $least;
     return;
 }
