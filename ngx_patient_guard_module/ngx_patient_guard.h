@@ -113,6 +113,9 @@ typedef struct {
     uint64_t                     now;          /* ms since the epoch */
     uint64_t                     proof;        /* ms; 0: none */
 
+    uint64_t                     cleared;      /* as in the tally, as far as */
+                                               /*   this node knows; or 0    */
+
     /* a challenge that this node knows of, for Redis to keep as well */
 
     uint64_t                     since;        /* ms; 0: none */

@@ -94,9 +94,16 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
             && !lookup->exempt
             && !lookup->dry_run)
         {
-            /* a proof that was shown already is none of later */
+            /*
+             * A proof that was shown already is none of later; nor may it
+             * seem to be passed, as it were by a clock that is behind.
+             */
 
             tally->since = ngx_max(lookup->now, lookup->proof);
+
+            if (lookup->cleared) {
+                tally->since = ngx_max(tally->since, lookup->cleared + 1);
+            }
 
             ngx_patient_guard_challenge(node, member, lookup, i,
                                         tally->since);

@@ -64,6 +64,8 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 
     ngx_patient_guard_challenge_date(shm->node, member, lookup);
 
+    lookup->cleared = ngx_patient_guard_cleared(shm->node, member);
+
     if (!(flags & NGX_PATIENT_GUARD_AWAY)
         && ngx_patient_guard_in_doubt(shm->node, member))
     {
@@ -344,6 +346,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
 
     ngx_patient_guard_challenge_date(shm->node, member, lookup);
 
+    lookup->cleared = ngx_patient_guard_cleared(shm->node, member);
     lookup->challenger = ngx_patient_guard_challenger(shm->node, member,
                                                lookup->limits, lookup->nlimits,
                                                &lookup->since);

@@ -247,6 +247,31 @@ who_is_exempt_passes_as_well(void)
 }
 
 
+/* Redis saw a pass by a clock ahead of this node's, which challenges anew */
+
+static void
+a_challenge_comes_after_the_last_pass(void)
+{
+    ngx_patient_guard_tally_t       tally;
+    ngx_patient_guard_unanswered_t  none = { 0, 0 };
+
+    begin();
+    note(0, 1, 0);
+
+    lookup.now += 5000;
+    note(1, 0, 1);
+    lookup.now -= 4000;
+
+    grants.count = 9;
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    grants.count = 1;
+
+    ok(tally.challenged && tally.since == lookup.now + 4001,
+       "else Redis would take it for one that was passed");
+}
+
+
 static ngx_int_t
 take(ngx_patient_guard_account_t *account, ngx_patient_guard_parcel_t *parcel)
 {
@@ -319,6 +344,7 @@ main(void)
     its_own_challenge_stays();
     limits_that_are_gone_make_room();
     who_is_exempt_passes_as_well();
+    a_challenge_comes_after_the_last_pass();
     a_parcel_belongs_to_who_took_it_last();
 
     return done();
