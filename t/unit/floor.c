@@ -344,8 +344,8 @@ main(void)
     its_own_challenge_stays();
     limits_that_are_gone_make_room();
     who_is_exempt_passes_as_well();
-    a_challenge_comes_after_the_last_pass();
     a_parcel_belongs_to_who_took_it_last();
+    a_challenge_comes_after_the_last_pass();
 
     return done();
 }
