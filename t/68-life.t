@@ -46,11 +46,24 @@ sub lookup {
     return join ' ', $answer->{status}, $answer->{headers}{'x-source'} // '-';
 }
 
-# a client that never ends its request keeps a connection
+# A client that never ends its request keeps a connection, once nginx has read
+# the beginning; before, it would be closed to make room.
 
 sub hold {
     my $client = PatientGuard::client();
     print $client "GET / HTTP/1.1\r\nHost: x\r\n";
+
+    my $peer = sprintf ':%04X', $client->sockport;
+    wait_for(sub {
+        for my $line (split /\n/, PatientGuard::slurp('/proc/net/tcp')) {
+            my (undef, undef, $remote, $state, $queues, undef, undef, undef,
+                undef, $inode) = split ' ', $line;
+            next unless defined $inode && $remote =~ /$peer$/;
+            return 0 if $state eq '01' && ($queues !~ /:0+$/ || !$inode);
+        }
+        return 1;
+    }) or die "nginx does not read\n";
+
     return $client;
 }
 
