@@ -202,6 +202,9 @@ __DATA__
 my ($tally) = $peer->real(@command) =~ /\r\n(.*)\r\n/s;
 my $string = sub { '$' . length($_[0]) . "\r\n$_[0]\r\n" };
 
+# what a node tells by itself (SYNC, by its flags) is to fail as well
+return $peer->send("+OK\r\n") if $command[7] >= 8;
+
 return $peer->send({
     garbage     => "what?\r\n",
     http        => "HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n",

@@ -67,6 +67,21 @@ sub hold {
     return $client;
 }
 
+# one connection after the other, until there is none for a client; each lookup
+# has to connect to Redis.  What lookups said meanwhile
+
+sub used_up {
+    my ($dir) = @_;
+
+    my (@held, %seen);
+    for my $n (1 .. 20) {
+        redis_at($dir, qw(CLIENT KILL TYPE normal));
+        push @held, hold();
+        $seen{ lookup("b$n") // 'closed' }++;
+    }
+    return join ', ', sort keys %seen;
+}
+
 run_tests();
 
 __DATA__
@@ -79,19 +94,9 @@ my $dir = '$PG_TMP/$PG_POLICY.d';
 start_redis($dir);
 is(lookup('a'), '200 redis', 'there are enough');
 
-my (@held, %seen);
-for my $n (1 .. 20) {
-    # the next lookup has to connect to Redis
-    redis_at($dir, qw(CLIENT KILL TYPE normal));
-    push @held, hold();
-    my $said = lookup("b$n") // 'closed';
-    $seen{$said}++;
-    last if $said eq 'closed' && $seen{closed} > 3;
-}
-is(join(', ', sort keys %seen), '200 local, 200 redis, closed',
+is(used_up($dir), '200 local, 200 redis, closed',
    'first Redis has none, then the client');
 like(error_log(), qr/worker_connections are not enough/, "nginx' own word");
-@held = ();
 ok(wait_for(sub { (lookup('c' . rand) // '') eq '200 redis' }),
    'when there are, Redis is asked again');
 stop_redis($dir);
@@ -105,16 +110,7 @@ unlike(error_log(), qr/exited on signal/, 'and no worker died');
 --- after
 my $dir = '$PG_TMP/$PG_POLICY.d';
 start_redis($dir);
-my (@held, %seen);
-for my $n (1 .. 20) {
-    redis_at($dir, qw(CLIENT KILL TYPE normal));
-    push @held, hold();
-    my $said = lookup("b$n") // 'closed';
-    $seen{$said}++;
-    last if $said eq 'closed' && $seen{closed} > 3;
-}
-is(join(', ', sort keys %seen), '200 redis, 503 none, closed', 'as it says');
-@held = ();
+is(used_up($dir), '200 redis, 503 none, closed', 'as it says');
 stop_redis($dir);
 
 

@@ -117,7 +117,7 @@ sub play {
     $self->late;
     $self->waiting;
     $self->refused($well);
-    $self->settle($healed + 2.5);
+    $self->settle($healed + ($fault->{refused} ? 4 : 2.5));
     $load->{merged} = 1;
 
     # what is left
@@ -180,6 +180,19 @@ sub wait_for {
         die "waited in vain: $what\n" if time > $end;
         sleep 0.005;
     }
+}
+
+# no node has anything left to tell by itself: it would within 50 ms
+
+sub silence {
+    my ($self) = @_;
+
+    my ($asked, $since) = (-1, 0);
+    $self->wait_for('silence', 5, sub {
+        my $now = $self->{front}->stats->{asked};
+        ($asked, $since) = ($now, time) if $now != $asked;
+        return time - $since > 0.12;
+    });
 }
 
 sub start_redis {
@@ -634,8 +647,8 @@ sub waiting {
         if $load->{waited} > $most;
 }
 
-# Redis holds what was admitted, once: within two seconds of its return, and
-# then for good
+# Redis holds what was admitted, once: within two seconds of its return, or of
+# when it is asked again if it had refused us, and then for good
 
 sub settle {
     my ($self, $until) = @_;

@@ -187,11 +187,11 @@ our @FAULTS = (
 
     { name => 'idle, FIN', how => 'closed while nobody asks',
       right => 'well',
-      each => [20, sub { $_[0]->front('hang-up') }] },
+      each => [20, sub { $_[0]->silence; $_[0]->front('hang-up') }] },
 
     { name => 'idle, RST', how => 'reset while nobody asks', tcp => 1,
       right => 'well', workers => 2,
-      each => [20, sub { $_[0]->front('drop') }] },
+      each => [20, sub { $_[0]->silence; $_[0]->front('drop') }] },
 
     { name => 'stalled', how => 'who listens is stopped', right => 'out',
       inject => sub { $_[0]->signal('STOP', 'front') },
