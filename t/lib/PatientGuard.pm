@@ -424,7 +424,7 @@ sub start_another {
     my $text = slurp("$from/conf/nginx.conf");
     my $here = main::server_port();
     $text =~ s/\Q$from\E/$to/g;
-    $text =~ s/(listen\s+)$here\b/$1 . ($here + 1)/e
+    $text =~ s/(listen\s+(?:\S*:)?)$here\b/$1 . ($here + 1)/ge
         or die "no port $here in $from/conf/nginx.conf\n";
 
     mkdir "$to$_" for '', '/logs', '/conf', '/html';
