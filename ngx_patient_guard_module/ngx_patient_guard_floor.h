@@ -29,7 +29,8 @@
  * NGX_DECLINED  refused as far as is known here, but Redis is to be asked how
  *               the account stands; or charges are in doubt, which Redis has
  *               to be told first.  That parcel waits in the outbox: come
- *               back with CHECKED when it is answered;
+ *               back with CHECKED when it is answered.  Then again only if
+ *               more has come into doubt meanwhile;
  * NGX_ERROR     no room in the zone.
  */
 ngx_int_t ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,

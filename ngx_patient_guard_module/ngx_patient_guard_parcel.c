@@ -312,7 +312,7 @@ ngx_patient_guard_parcel_lost(ngx_patient_guard_node_t *node,
 }
 
 
-/* or has anybody taken the letter since? */
+/* is the letter still there, and taken by nobody since? */
 
 static ngx_uint_t
 ngx_patient_guard_parcel_claimed(ngx_patient_guard_node_t *node,

@@ -374,8 +374,9 @@ sub number {
               : $fresh || !$self->{merged} ? 0 : keys %$seen;
 
     # A node by itself may count a patient twice until it hears of Redis again:
-    # one whom Redis had told of without a name, and the same by its name.  No
-    # verdict falls by that: it refuses nobody before it has asked.
+    # one whom Redis had told of without a name, and the same by its name.  While
+    # Redis is there no verdict falls by that: a node asks before it refuses.  In
+    # an outage it may refuse one patient too early.
     return "told $n of at most " . keys %all
         if $n > keys %all && $source eq 'redis';
     return "told $n of at least $least" if $n < $least;

@@ -1,6 +1,6 @@
 
 /*
- * Preloaded into nginx by t/96-life.t: its clock is ahead by as many seconds
+ * Preloaded into nginx by t/lib/Clock.pm: its clock is ahead by as many seconds
  * as the file PG_CLOCK says, or behind.  Timers go by another clock.
  */
 
