@@ -43,6 +43,19 @@ typedef struct {
 } ngx_http_patient_guard_count_t;
 
 
+/* redis_tls, as it is written: empty where it is not */
+
+typedef struct {
+    ngx_str_t                            ca;
+    ngx_str_t                            certificate;
+    ngx_str_t                            key;
+    ngx_str_t                            name;
+    ngx_str_t                            verify;
+    unsigned                             on:1;
+    unsigned                             verified:1;
+} ngx_http_patient_guard_tls_t;
+
+
 /* one "patient_guard_policy" block; read-only once it is loaded, but for
  * the store, which each worker opens for itself */
 
@@ -73,6 +86,7 @@ typedef struct {
     ngx_patient_guard_shm_t             *shm;
     ngx_patient_guard_redis_conf_t      *redis;      /* NULL: none */
     ngx_uint_t                           redis_auth;
+    ngx_http_patient_guard_tls_t        *tls;        /* NULL: not said */
     ngx_msec_t                           redis_timeout;
     ngx_uint_t                           outage;
     ngx_uint_t                           consistency;

@@ -196,7 +196,7 @@ ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (policy->redis->script.peer.naddrs) {
+    if (policy->redis->script.peer.link.naddrs) {
         return "is duplicate";
     }
 
@@ -217,7 +217,7 @@ ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (policy->redis->script.peer.naddrs == 0) {
+    if (policy->redis->script.peer.link.naddrs == 0) {
         return ngx_http_patient_guard_invalid(cf, "redis", &value[1],
                            "an address such as \"unix:/run/redis.sock\" or "
                            "\"127.0.0.1:6379\" first");
@@ -337,7 +337,7 @@ ngx_http_patient_guard_redis_parameter(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (policy->redis->script.peer.naddrs) {
+    if (policy->redis->script.peer.link.naddrs) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "second address \"%V\" of \"redis\", one server "
                            "can be given", value);
@@ -367,9 +367,13 @@ ngx_http_patient_guard_redis_address(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    if (url.family != AF_UNIX) {
+        policy->redis->host = url.host;
+    }
+
     policy->redis->script.peer.name = *value;
-    policy->redis->script.peer.addrs = url.addrs;
-    policy->redis->script.peer.naddrs = url.naddrs;
+    policy->redis->script.peer.link.addrs = url.addrs;
+    policy->redis->script.peer.link.naddrs = url.naddrs;
 
     return NGX_CONF_OK;
 }
@@ -520,17 +524,19 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
 
     redis = policy->redis;
 
-    if (redis == NULL || redis->script.peer.naddrs == 0) {
+    if (redis == NULL || redis->script.peer.link.naddrs == 0) {
 
         if (policy->redis_auth
+            || policy->tls
             || policy->redis_timeout != NGX_CONF_UNSET_MSEC
             || policy->outage != NGX_CONF_UNSET_UINT
             || policy->consistency != NGX_CONF_UNSET_UINT)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"redis_auth\", \"redis_timeout\", "
-                               "\"consistency\" and \"on_outage\" want "
-                               "\"redis\" in policy \"%V\"",
+                               "\"redis_auth\", \"redis_tls\", "
+                               "\"redis_timeout\", \"consistency\" and "
+                               "\"on_outage\" want \"redis\" in policy "
+                               "\"%V\"",
                                &policy->name);
             return NGX_CONF_ERROR;
         }
@@ -560,7 +566,7 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
 
     ngx_patient_guard_script_conf_init(&redis->script);
 
-    if (ngx_patient_guard_greeting_init(&redis->script.peer.greeting,
+    if (ngx_patient_guard_greeting_init(&redis->script.peer.link.greeting,
                                         &redis->user, &redis->password,
                                         redis->db, cf->pool)
         != NGX_OK)

@@ -5,6 +5,7 @@
 #include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_limit.h"
+#include "ngx_http_patient_guard_tls.h"
 
 
 #define NGX_HTTP_PATIENT_GUARD_ZONE_MIN      (8 * ngx_pagesize)
@@ -80,6 +81,10 @@ static ngx_command_t  ngx_http_patient_guard_directives[] = {
     { ngx_string("redis_auth"),
       NGX_CONF_TAKE12,
       ngx_http_patient_guard_redis_auth, 0, 0, NULL },
+
+    { ngx_string("redis_tls"),
+      NGX_CONF_1MORE,
+      ngx_http_patient_guard_redis_tls, 0, 0, NULL },
 
     { ngx_string("redis_timeout"),
       NGX_CONF_TAKE1,
@@ -381,6 +386,12 @@ ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
     }
 
     rv = ngx_http_patient_guard_backend_init(cf, policy);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    rv = ngx_http_patient_guard_tls_init(cf, policy);
 
     if (rv != NGX_CONF_OK) {
         return rv;

@@ -17,8 +17,11 @@ ngx_patient_guard_breaker_failed(ngx_patient_guard_breaker_t *breaker,
     ngx_msec_t  delay;
     ngx_uint_t  level;
 
-    if (!breaker->away && !ngx_exiting) {
+    if ((!breaker->away || (breaker->refused && !breaker->told))
+        && !ngx_exiting)
+    {
         breaker->away = 1;
+        breaker->told = breaker->refused;
         level = breaker->refused ? NGX_LOG_CRIT : NGX_LOG_ERR;
 
         ngx_log_error(level, breaker->log, err,
@@ -68,6 +71,7 @@ ngx_patient_guard_breaker_answered(ngx_patient_guard_breaker_t *breaker)
 
     if (breaker->away) {
         breaker->away = 0;
+        breaker->told = 0;
 
         ngx_log_error(NGX_LOG_NOTICE, breaker->log, 0,
                       "patient guard: redis \"%V\" is back", breaker->name);

@@ -8,7 +8,8 @@
  *     +----------------------an answer--------------------------+
  *
  * Half-open it is asked one thing at a time.  The breaker also says in the
- * log what has become of the server, once for each change.
+ * log what has become of the server, once for each change; that it refuses
+ * us is one, even if it was away before: nobody could guess why it stays so.
  */
 
 
@@ -34,6 +35,7 @@ typedef struct {
     unsigned                     away:1;       /* open or half-open, and it */
                                                /*   has been logged         */
     unsigned                     refused:1;    /* set it before the failure */
+    unsigned                     told:1;       /* and that was logged */
 } ngx_patient_guard_breaker_t;
 
 

@@ -1,16 +1,12 @@
 
 /*
- * One non-blocking connection to one Redis server, owned by nginx' event
- * loop: connect, greet, send what was queued in one write per turn of the
- * loop, match replies in order, and let go.
+ * One Redis server as a worker sees it: commands are sent by one connection,
+ * and answered, declined at once or failed by their deadline.
  *
- *   down --connect--> connecting --greet--> greeting --> ready --fail--> down
- *
- * A command waits for its reply until its deadline.  When one is late, or
- * anything is odd, the connection is closed and every command on it fails:
- * the order of replies is lost, and a late one must never be taken for
- * another's.  A closed connection is opened anew when the circuit breaker
- * says so; meanwhile commands are declined at once.
+ * When a reply is late, or anything is odd, the connection is closed and
+ * every command on it fails: the order of replies is lost, and a late one
+ * must never be taken for another's.  A closed connection is opened anew when
+ * the circuit breaker says so; meanwhile commands are declined at once.
  */
 
 
@@ -19,9 +15,7 @@
 
 
 #include "ngx_patient_guard.h"
-#include "ngx_patient_guard_greeting.h"
-#include "ngx_patient_guard_pipeline.h"
-#include "ngx_patient_guard_resp.h"
+#include "ngx_patient_guard_link.h"
 
 
 typedef struct ngx_patient_guard_peer_s  ngx_patient_guard_peer_t;
@@ -45,13 +39,15 @@ typedef ngx_int_t (*ngx_patient_guard_peer_pt)(void *owner, void *data,
 
 typedef struct {
     ngx_str_t                      name;       /* for the log */
-    ngx_addr_t                    *addrs;
-    ngx_uint_t                     naddrs;
     ngx_msec_t                     timeout;
-    ngx_patient_guard_greeting_t   greeting;
+    ngx_patient_guard_link_conf_t  link;
     const char                    *outage;     /* for the log */
     ngx_patient_guard_peer_pt      handler;
 } ngx_patient_guard_peer_conf_t;
+
+
+/* what the configuration does not say, but for the handler */
+void ngx_patient_guard_peer_conf_init(ngx_patient_guard_peer_conf_t *conf);
 
 
 /* NULL if memory is short; nothing is connected yet */

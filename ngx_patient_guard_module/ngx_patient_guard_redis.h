@@ -28,6 +28,7 @@
 
 typedef struct {
     ngx_patient_guard_script_conf_t  script;
+    ngx_str_t                        host;     /* of its address, or none */
     ngx_str_t                        user;
     ngx_str_t                        password;
     ngx_uint_t                       db;

@@ -36,6 +36,7 @@ void
 ngx_patient_guard_script_conf_init(ngx_patient_guard_script_conf_t *conf)
 {
     ngx_patient_guard_call_digest(conf->digest);
+    ngx_patient_guard_peer_conf_init(&conf->peer);
 
     conf->peer.handler = ngx_patient_guard_script_reply;
 }

@@ -602,7 +602,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -615,7 +615,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -628,7 +628,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -1345,16 +1345,20 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
-=== TEST 136: what is not built is unknown: redis_tls
---- policy
-redis_tls  on;
+=== TEST 136: redis_tls without redis
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account    $remote_user;
+    limit      lookups=1/1h deny;
+    redis_tls  on;
+}
 --- must_die
 --- error_log
-unknown directive "redis_tls" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -1692,3 +1696,121 @@ patient_guard_policy $PG_POLICY {
 --- must_die
 --- error_log
 "consistency" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 167: redis_tls neither on nor off
+--- policy
+redis_tls  yes;
+--- must_die
+--- error_log
+invalid value "yes" of "redis_tls", expected "on" or "off" first
+
+
+
+=== TEST 168: redis_tls twice
+--- policy
+redis_tls  on;
+redis_tls  off;
+--- must_die
+--- error_log
+"redis_tls" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 169: redis_tls with an unknown parameter
+--- policy
+redis_tls  on cert=x;
+--- must_die
+--- error_log
+unknown parameter "cert=x" of "redis_tls", expected "ca=file", "certificate=file", "key=file", "name=host" or "verify=on|off"
+
+
+
+=== TEST 170: redis_tls with an empty parameter
+--- policy
+redis_tls  on ca=;
+--- must_die
+--- error_log
+unknown parameter "ca=" of "redis_tls", expected "ca=file", "certificate=file", "key=file", "name=host" or "verify=on|off"
+
+
+
+=== TEST 171: a parameter of redis_tls twice
+--- policy
+redis_tls  on name=a name=b;
+--- must_die
+--- error_log
+parameter "name=b" of "redis_tls" is given twice
+
+
+
+=== TEST 172: redis_tls verifies perhaps
+--- policy
+redis_tls  on verify=maybe;
+--- must_die
+--- error_log
+invalid value "maybe" of "verify", expected "on" or "off"
+
+
+
+=== TEST 173: redis_tls trusts and does not verify
+--- policy
+redis_tls  on ca=$PG_KEY verify=off;
+--- must_die
+--- error_log
+"ca=" and "verify=off" of "redis_tls" contradict each other
+
+
+
+=== TEST 174: redis_tls with half a certificate
+--- policy
+redis_tls  on certificate=$PG_KEY;
+--- must_die
+--- error_log
+"certificate=" and "key=" of "redis_tls" want each other
+
+
+
+=== TEST 175: redis_tls through a socket without a name
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account    $remote_user;
+    limit      lookups=1/1h deny;
+    secret     $PG_KEY;
+    redis      unix:/nowhere;
+    redis_tls  on;
+}
+--- must_die
+--- error_log
+"name=" is required in "redis_tls" of policy "$PG_POLICY": the socket "unix:/nowhere" has none that its certificate could be for
+
+
+
+=== TEST 176: redis_tls with an authority that is not there
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account    $remote_user;
+    limit      lookups=1/1h deny;
+    secret     $PG_KEY;
+    redis      127.0.0.1;
+    redis_tls  on ca=$PG_TMP/no-such-ca;
+}
+--- must_die
+--- error_log
+ca "$PG_TMP/no-such-ca" of "redis_tls" can't be used
+
+
+
+=== TEST 177: redis_tls with a certificate that is none
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account    $remote_user;
+    limit      lookups=1/1h deny;
+    secret     $PG_KEY;
+    redis      127.0.0.1;
+    redis_tls  on certificate=$PG_TMP/no-line-$PG_STORE key=$PG_TMP/no-line-$PG_STORE;
+}
+--- must_die
+--- error_log
+certificate "$PG_TMP/no-line-$PG_STORE" and key "$PG_TMP/no-line-$PG_STORE" of "redis_tls" can't be used

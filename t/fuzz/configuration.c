@@ -286,8 +286,8 @@ backend_holds(ngx_http_patient_guard_policy_t *policy)
     }
 
     must(policy->nkeys >= 1);
-    must(redis->script.peer.naddrs >= 1);
-    must(redis->script.peer.addrs != NULL);
+    must(redis->script.peer.link.naddrs >= 1);
+    must(redis->script.peer.link.addrs != NULL);
     must(redis->script.peer.timeout >= 1);
     must(redis->script.peer.timeout <= 60000);
     must(redis->interval >= 1 && redis->interval <= 10000);

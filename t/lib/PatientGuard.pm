@@ -372,6 +372,14 @@ sub patience { 10 * ($ENV{PG_SLOW} // 1) }
 
 # --- what nginx left behind
 
+sub spew {
+    my ($path, $text) = @_;
+
+    open my $file, '>', $path or die "$path: $!\n";
+    print $file $text;
+    close $file or die "$path: $!\n";
+}
+
 sub slurp {
     my ($path) = @_;
 

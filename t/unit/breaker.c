@@ -246,6 +246,15 @@ whoever_is_refused_waits(void)
     breaker.refused = 1;
     said_by(ngx_patient_guard_breaker_failed(&breaker, 0, "WRONGPASS"));
     ok(strstr(said, "# log 3:"), "which is told as critical");
+
+    begin();
+    (void) ngx_patient_guard_breaker_failed(&breaker, 0, "no reply");
+    breaker.refused = 1;
+    said_by(ngx_patient_guard_breaker_failed(&breaker, 0, "WRONGPASS"));
+    ok(strstr(said, "# log 3:"), "also when it was away before");
+    breaker.refused = 1;
+    said_by(ngx_patient_guard_breaker_failed(&breaker, 0, "WRONGPASS"));
+    ok(said[0] == '\0', "and once");
 }
 
 

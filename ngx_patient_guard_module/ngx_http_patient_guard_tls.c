@@ -1,0 +1,305 @@
+
+#include "ngx_http_patient_guard_tls.h"
+
+
+/* certificates between the server's and one that is trusted, and that one */
+#define NGX_HTTP_PATIENT_GUARD_TLS_DEPTH  9
+
+
+static ngx_str_t *ngx_http_patient_guard_tls_parameter(
+    ngx_http_patient_guard_tls_t *tls, ngx_str_t *value, ngx_str_t *rest);
+static char *ngx_http_patient_guard_tls_name(ngx_conf_t *cf,
+    ngx_http_patient_guard_policy_t *policy,
+    ngx_patient_guard_tls_conf_t *conf);
+
+#if (NGX_SSL)
+static char *ngx_http_patient_guard_tls_load(ngx_conf_t *cf,
+    ngx_http_patient_guard_tls_t *tls, ngx_patient_guard_tls_conf_t *conf);
+#endif
+
+
+char *
+ngx_http_patient_guard_redis_tls(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    ngx_str_t                     *value, *parameter, rest;
+    ngx_uint_t                     i;
+    ngx_http_patient_guard_tls_t  *tls;
+
+    if (policy->tls) {
+        return "is duplicate";
+    }
+
+    tls = ngx_pcalloc(cf->pool, sizeof(ngx_http_patient_guard_tls_t));
+    if (tls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    policy->tls = tls;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        tls->on = 1;
+
+    } else if (ngx_strcmp(value[1].data, "off") != 0) {
+        return ngx_http_patient_guard_invalid(cf, "redis_tls", &value[1],
+                                              "\"on\" or \"off\" first");
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        parameter = ngx_http_patient_guard_tls_parameter(tls, &value[i],
+                                                         &rest);
+
+        if (parameter == NULL || rest.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown parameter \"%V\" of \"redis_tls\", "
+                               "expected \"ca=file\", \"certificate=file\", "
+                               "\"key=file\", \"name=host\" or "
+                               "\"verify=on|off\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (parameter->len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "parameter \"%V\" of \"redis_tls\" is given "
+                               "twice", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        *parameter = rest;
+    }
+
+    if (tls->verify.len == 0 || ngx_strcmp(tls->verify.data, "on") == 0) {
+        tls->verified = 1;
+
+    } else if (ngx_strcmp(tls->verify.data, "off") != 0) {
+        return ngx_http_patient_guard_invalid(cf, "verify", &tls->verify,
+                                              "\"on\" or \"off\"");
+
+    } else if (tls->ca.len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"ca=\" and \"verify=off\" of \"redis_tls\" "
+                           "contradict each other");
+        return NGX_CONF_ERROR;
+    }
+
+    if ((tls->certificate.len == 0) != (tls->key.len == 0)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"certificate=\" and \"key=\" of \"redis_tls\" "
+                           "want each other");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_str_t *
+ngx_http_patient_guard_tls_parameter(ngx_http_patient_guard_tls_t *tls,
+    ngx_str_t *value, ngx_str_t *rest)
+{
+    size_t      len;
+    ngx_uint_t  i;
+
+    struct {
+        const char  *name;
+        ngx_str_t   *value;
+
+    } parameters[] = {
+        { "ca=", &tls->ca },
+        { "certificate=", &tls->certificate },
+        { "key=", &tls->key },
+        { "name=", &tls->name },
+        { "verify=", &tls->verify }
+    };
+
+    for (i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
+
+        len = ngx_strlen(parameters[i].name);
+
+        if (ngx_strncmp(value->data, parameters[i].name, len) == 0) {
+
+            /* terminated, as the value is */
+
+            rest->data = value->data + len;
+            rest->len = value->len - len;
+
+            return parameters[i].value;
+        }
+    }
+
+    return NULL;
+}
+
+
+char *
+ngx_http_patient_guard_tls_init(ngx_conf_t *cf,
+    ngx_http_patient_guard_policy_t *policy)
+{
+    char                          *rv;
+    ngx_patient_guard_tls_conf_t  *conf;
+
+    if (policy->tls == NULL || !policy->tls->on) {
+        return NGX_CONF_OK;
+    }
+
+    conf = &policy->redis->script.peer.link.tls;
+
+    rv = ngx_http_patient_guard_tls_name(cf, policy, conf);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+#if (NGX_SSL)
+
+    return ngx_http_patient_guard_tls_load(cf, policy->tls, conf);
+
+#else
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"redis_tls\" of policy \"%V\" wants an nginx that is "
+                       "built with OpenSSL", &policy->name);
+    return NGX_CONF_ERROR;
+
+#endif
+}
+
+
+/* the server's: what is said, or else what it is reached by */
+
+static char *
+ngx_http_patient_guard_tls_name(ngx_conf_t *cf,
+    ngx_http_patient_guard_policy_t *policy,
+    ngx_patient_guard_tls_conf_t *conf)
+{
+    u_char     *p, *last;
+    ngx_str_t   name;
+
+    name = policy->tls->name;
+
+    if (name.len == 0) {
+        name = policy->redis->host;
+    }
+
+    /* [v6] */
+
+    p = name.data;
+    last = p + name.len;
+
+    if (name.len > 2 && *p == '[' && last[-1] == ']') {
+        p++;
+        last--;
+    }
+
+    if (p == last && policy->tls->verified) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"name=\" is required in \"redis_tls\" of policy "
+                           "\"%V\": the socket \"%V\" has none that its "
+                           "certificate could be for", &policy->name,
+                           &policy->redis->script.peer.name);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->verify = policy->tls->verified;
+    conf->name.len = last - p;
+    conf->name.data = ngx_pnalloc(cf->pool, conf->name.len + 1);
+
+    if (conf->name.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    (void) ngx_cpystrn(conf->name.data, p, conf->name.len + 1);
+
+    conf->address = (ngx_inet_addr(conf->name.data, conf->name.len)
+                     != INADDR_NONE);
+
+#if (NGX_HAVE_INET6)
+    {
+    u_char  address[16];
+
+    conf->address |= (ngx_inet6_addr(conf->name.data, conf->name.len, address)
+                      == NGX_OK);
+    }
+#endif
+
+    return NGX_CONF_OK;
+}
+
+
+#if (NGX_SSL)
+
+/* what is wrong with a file, nginx itself has said by then */
+
+static char *
+ngx_http_patient_guard_tls_load(ngx_conf_t *cf,
+    ngx_http_patient_guard_tls_t *tls, ngx_patient_guard_tls_conf_t *conf)
+{
+    ngx_ssl_t           *ssl;
+    ngx_pool_cleanup_t  *cln;
+
+    ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    if (ssl == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ssl->log = cf->log;
+
+    if (ngx_ssl_create(ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        ngx_ssl_cleanup_ctx(ssl);
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = ngx_ssl_cleanup_ctx;
+    cln->data = ssl;
+
+    if (tls->certificate.len
+        && ngx_ssl_certificate(cf, ssl, &tls->certificate, &tls->key, NULL)
+           != NGX_OK)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "certificate \"%V\" and key \"%V\" of "
+                           "\"redis_tls\" can't be used",
+                           &tls->certificate, &tls->key);
+        return NGX_CONF_ERROR;
+    }
+
+    if (tls->ca.len) {
+
+        if (ngx_ssl_trusted_certificate(cf, ssl, &tls->ca,
+                                        NGX_HTTP_PATIENT_GUARD_TLS_DEPTH)
+            != NGX_OK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "ca \"%V\" of \"redis_tls\" can't be used",
+                               &tls->ca);
+            return NGX_CONF_ERROR;
+        }
+
+    } else if (tls->verified
+               && SSL_CTX_set_default_verify_paths(ssl->ctx) != 1)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "the system's certificates can't be used");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_ssl_client_session_cache(cf, ssl, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    conf->ssl = ssl;
+
+    return NGX_CONF_OK;
+}
+
+#endif
