@@ -26,8 +26,8 @@
 int __wrap_RAND_bytes(unsigned char *buf, int num);
 
 
-static u_char       key[32] = "0123456789abcdef0123456789abcdef";
-static u_char       other_key[32] = "0123456789abcdef0123456789abcdee";
+static u_char       key[] = "0123456789abcdef0123456789abcdef";
+static u_char       other_key[] = "0123456789abcdef0123456789abcdee";
 static ngx_str_t    policy = ngx_string("practitioners");
 static ngx_str_t    other_policy = ngx_string("practitioner");
 static unsigned int drawn;

@@ -12,7 +12,7 @@
 void ngx_stub_free(void);
 
 
-static u_char     key[32] = "0123456789abcdef0123456789abcdef";
+static u_char     key[] = "0123456789abcdef0123456789abcdef";
 static ngx_str_t  policy = ngx_string("practitioners");
 
 
