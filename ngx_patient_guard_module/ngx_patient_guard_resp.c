@@ -136,6 +136,18 @@ ngx_patient_guard_resp_string(const redisReadTask *task, char *data,
         return NULL;
     }
 
+#if (HIREDIS_MAJOR < 1)
+
+    /* a line has no other CR or LF: hiredis 1 looks for them itself */
+
+    if (task->type != REDIS_REPLY_STRING
+        && (memchr(data, CR, len) || memchr(data, LF, len)))
+    {
+        return NULL;
+    }
+
+#endif
+
     switch (task->type) {
 
     case REDIS_REPLY_STATUS:

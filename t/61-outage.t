@@ -221,6 +221,8 @@ return $peer->send({
     huge        => "\$1000000000\r\n" . 'x' x 300_000,
     long        => $string->('1' x 5000),
     line        => '+' . 'x' x 300_000,
+    cr          => "-ERR a\rb\r\n",
+    lf          => "-ERR a\nb\r\n",
     map         => "%1\r\n+a\r\n+b\r\n",
     push        => ">1\r\n+a\r\n",
     double      => ",1.5\r\n",
@@ -249,8 +251,8 @@ return $peer->send({
 END
 --- after
 for my $fault (qw(garbage http ok status nil nil-array no-length integer
-                  array no-array nested many huge long line map push double
-                  big bool verbatim empty blank less more trailing twice
+                  array no-array nested many huge long line cr lf map push
+                  double big bool verbatim empty blank less more trailing twice
                   nonce zero negative plus overflow wrap hex flags charged
                   limit nul newline))
 {
@@ -347,7 +349,7 @@ $peer->send({
     unknown  => "-ERR unknown command 'EVALSHA'\r\n",
     script   => "-NOSCRIPT No matching script.\r\n",
     empty    => "-\r\n",
-    control  => "-ERR \e[31m \0 \x80 \t\r\r\n",
+    control  => "-ERR \e[31m \0 \x80 \t\r\n",
     long     => '-ERR ' . 'x' x 4000 . "\r\n",
 }->{$fault} // die "no such fault: $fault\n");
 END

@@ -173,6 +173,9 @@ what_nobody_asked_for_is_an_error(void)
         "$-2\r\n",                              /* lengths that are none */
         "$abc\r\n",
         "$99999999999999999999\r\n",
+        "+a\rb\r\n",                            /* a CR or LF in a line */
+        "-a\nb\r\n",
+        "-a\r\r\n",
         "%1\r\n+a\r\n+b\r\n",                   /* RESP3 */
         "_\r\n",
         "#t\r\n",
