@@ -153,7 +153,9 @@ for (['GET', 200, 1], ['HEAD', 200, 1], ['POST', 200, 1], ['PUT', 200, 1],
      ['OPTIONSX', 200, 1], ['Options', 400, 0])
 {
     my ($method, $status, $counts) = @$_;
-    is(get('/', method => $method, 'X-Account' => 'dupont')->{status}, $status, $method);
+    # over HTTP/1 nginx 1.30 wants a host and a port to CONNECT to
+    like(get('/', method => $method, 'X-Account' => 'dupont')->{status},
+         $method eq 'CONNECT' ? qr/^40[05]$/ : qr/^$status$/, $method);
     is(count('dupont'), $expected += $counts + 1, "$method over HTTP/1: $counts");
 
     my $h2 = h2('$PG_TMP/$PG_POLICY.h2');

@@ -8,7 +8,9 @@ use Time::HiRes qw(sleep time);
 
 our $h2_socket;
 
-# a server of its own, over a unix socket
+# a server of its own, over a unix socket; in HTTP/1.0, also where nginx has
+# another default, it has left the portal when its answer ends: sockets are
+# counted
 
 sub server {
     my ($rest) = @_;
@@ -20,6 +22,7 @@ server {
         patient_guard  \$PG_POLICY;
         add_header     X-Count \$patient_guard_count always;
         proxy_pass     http://\$PG_PORTAL;
+        proxy_http_version  1.0;
     }
     $rest
 }
