@@ -6,6 +6,8 @@
 # make valgrind   the same suites under valgrind
 # make chaos      each fault of Redis in each mode (SHORT=1 SANITIZE=1 FAULTS=x)
 # make fuzz       libFuzzer on what comes from outside (FUZZ_SECONDS=60 each)
+# make matrix     the suites on each Debian, with Redis and Valkey, module and
+#                 static (CELLS="trixie-valkey sid-valkey": some)
 # make coverage   which lines of the module the tests reach
 # make check      the order of ranks, the style
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
@@ -39,7 +41,7 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
-        coverage check endure run serve clean FORCE
+        matrix coverage check endure run serve clean FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -102,6 +104,9 @@ chaos:
 
 fuzz:
 	@scripts/fuzz
+
+matrix:
+	@scripts/matrix
 
 coverage:
 	@scripts/coverage
