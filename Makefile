@@ -10,6 +10,7 @@
 #                 static (CELLS="trixie-valkey sid-valkey": some)
 # make coverage   which lines of the module the tests reach
 # make check      the order of ranks, the style
+# make deb        a Debian package, .build/deb/*.deb (TEST=1: and tried out)
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
 # make run        the breach against the demonstration portal (STORE=memory)
@@ -41,7 +42,7 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
-        matrix coverage check endure run serve clean FORCE
+        matrix coverage check endure run serve clean deb FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -115,6 +116,10 @@ check: all
 	@scripts/setup check
 	@scripts/layers
 	@scripts/style
+
+deb:
+	@scripts/deb/build
+	@$(if $(TEST),scripts/deb/test)
 
 endure:
 	@scripts/endure/run
