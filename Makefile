@@ -13,6 +13,8 @@
 # make deb        a Debian package, .build/deb/*.deb (TEST=1: and tried out)
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
+# make scale      100,000 accounts with 28 days of lookups in Redis: memory and
+#                 the script's time (SHORT=1: a minute; see scripts/scale/run)
 # make run        the breach against the demonstration portal (STORE=memory)
 # make serve      the portal, left running
 #
@@ -42,7 +44,7 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
-        matrix coverage check endure run serve clean deb FORCE
+        matrix coverage check endure run serve clean deb scale FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -123,6 +125,9 @@ deb:
 
 endure:
 	@scripts/endure/run
+
+scale:
+	@scripts/scale/run
 
 run: all
 	@scripts/demo/run
