@@ -22,12 +22,17 @@ typedef struct {
     int            taught;       /* knows the script */
     uint64_t       nonce;        /* the last one asked */
     uint64_t       answered;
+    double         cpu;          /* us, when server_time() was last asked */
 } server_t;
 
 
+/* of the script, since it was last asked */
+
 typedef struct {
-    uint64_t       calls;        /* of the script */
-    uint64_t       usec;
+    uint64_t       calls;
+    uint64_t       usec;         /* as Redis has it: by the clock */
+    double         cpu;          /* us, of the thread: with reading the call */
+                                 /*   and writing the reply                  */
 } server_time_t;
 
 
@@ -87,14 +92,18 @@ server_info(server_t *server, const char *section, const char *name)
 }
 
 
-/* what the script took since it was last asked */
-
 static inline server_time_t
 server_time(server_t *server)
 {
+    int             i;
+    double          cpu;
     const char     *p;
     redisReply     *reply;
-    server_time_t   t = { 0, 0 };
+    server_time_t   t = { 0, 0, 0 };
+
+    static const char  *kinds[] = {
+        "used_cpu_user_main_thread:", "used_cpu_sys_main_thread:"
+    };
 
     reply = server_do(server, "INFO commandstats");
     p = strstr(reply->str, "cmdstat_evalsha:");
@@ -107,6 +116,21 @@ server_time(server_t *server)
 
     freeReplyObject(reply);
     server_tell(server, "CONFIG RESETSTAT");
+
+    reply = server_do(server, "INFO cpu");
+
+    for (i = 0, cpu = 0; i < 2; i++) {
+        p = strstr(reply->str, kinds[i]);
+        if (p == NULL) {
+            errx(2, "the %s Redis has no %s", server->name, kinds[i]);
+        }
+        cpu += 1e6 * atof(p + strlen(kinds[i]));
+    }
+
+    freeReplyObject(reply);
+
+    t.cpu = cpu - server->cpu;
+    server->cpu = cpu;
 
     return t;
 }
