@@ -553,7 +553,7 @@ main(int argc, char **argv)
            used <= GIB ? "reached" : "not reached");
     mark("the largest account", quantile(sizes, naccounts, 1) / KIB, 64,
          "KiB");
-    mark("time of the script, full to empty", ratio(FULL, EMPTY, ROLES), 1.2,
+    mark("time of a lookup, full to empty", ratio(FULL, EMPTY, ROLES), 1.2,
          "");
 
     return missed ? 1 : 0;
