@@ -1,62 +1,13 @@
 # TLS to Redis: who is trusted, what is said of who is not, and nobody waits.
 
 use lib 't/lib';
+use Certificates;
 use PatientGuard;
 
 use Time::HiRes qw(sleep time);
 
-# A certificate authority, and who it vouches for; made once, in $PG_TMP/tls-N.
+our $dir = $Certificates::dir;
 
-our $dir = "$ENV{PG_TMP}/tls-$$";
-
-sub openssl {
-    my (@command) = @_;
-
-    system("cd $dir && openssl @command > openssl.log 2>&1") == 0
-        or die "openssl @command: " . PatientGuard::slurp("$dir/openssl.log");
-}
-
-sub authority {
-    my ($name) = @_;
-
-    openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name",
-            "-keyout $name.key -out $name.pem");
-}
-
-sub certificate {
-    my ($name, $by, $for, $dates) = @_;
-
-    my $from = $dates ? '20200101000000Z' : '20200101000000Z';
-    my $to = $dates // '21000101000000Z';
-
-    open my $file, '>', "$dir/$name.cnf" or die "$!\n";
-    print $file <<"END";
-[ca]
-default_ca = it
-[it]
-database = $dir/$name.db
-new_certs_dir = $dir
-serial = $dir/$name.serial
-default_md = sha256
-policy = any
-unique_subject = no
-[any]
-commonName = supplied
-[ext]
-subjectAltName = $for
-END
-    close $file;
-    PatientGuard::spew("$dir/$name.db", '');
-    PatientGuard::spew("$dir/$name.serial", sprintf "%04x\n", 1 + rand 60000);
-
-    openssl("req -newkey rsa:2048 -nodes -subj /CN=$name",
-            "-keyout $name.key -out $name.csr");
-    openssl("ca -batch -notext -config $name.cnf -extensions ext",
-            "-startdate $from -enddate $to -cert $by.pem -keyfile $by.key",
-            "-in $name.csr -out $name.pem");
-}
-
-mkdir $dir;
 authority($_) for qw(ours theirs);
 certificate('server', 'ours', 'DNS:redis.test,IP:127.0.0.1');
 certificate('next', 'ours', 'DNS:redis.test,DNS:next.test');
