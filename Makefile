@@ -44,7 +44,7 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
-        matrix coverage check endure run serve clean deb scale FORCE
+        coverage check deb endure run serve clean scale matrix FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is

@@ -1,6 +1,5 @@
 
-/* Where a policy counts, and under which keys: secret, redis, redis_auth,
- * consistency. */
+/* How a policy counts: secret, consistency, and what goes together. */
 
 
 #ifndef _NGX_HTTP_PATIENT_GUARD_BACKEND_H_INCLUDED_
@@ -13,11 +12,6 @@
 /* directives of the policy block; conf is the policy */
 char *ngx_http_patient_guard_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_patient_guard_redis(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_patient_guard_redis_auth(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
 char *ngx_http_patient_guard_consistency(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 

@@ -5,6 +5,7 @@
 #include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_limit.h"
+#include "ngx_http_patient_guard_redis.h"
 #include "ngx_http_patient_guard_tls.h"
 
 
@@ -79,7 +80,7 @@ static ngx_command_t  ngx_http_patient_guard_directives[] = {
       ngx_http_patient_guard_redis, 0, 0, NULL },
 
     { ngx_string("redis_auth"),
-      NGX_CONF_TAKE12,
+      NGX_CONF_1MORE,
       ngx_http_patient_guard_redis_auth, 0, 0, NULL },
 
     { ngx_string("redis_tls"),
@@ -391,10 +392,18 @@ ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
         return rv;
     }
 
-    rv = ngx_http_patient_guard_tls_init(cf, policy);
+    if (policy->redis) {
+        rv = ngx_http_patient_guard_redis_init(cf, policy);
 
-    if (rv != NGX_CONF_OK) {
-        return rv;
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+
+        rv = ngx_http_patient_guard_tls_init(cf, policy);
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
     }
 
     return ngx_http_patient_guard_add_zone(cf, policy);

@@ -147,7 +147,7 @@ ngx_http_patient_guard_tls_init(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    conf = &policy->redis->script.peer.link.tls;
+    conf = &policy->redis->script.finder.peer.link.tls;
 
     rv = ngx_http_patient_guard_tls_name(cf, policy, conf);
 
@@ -170,62 +170,38 @@ ngx_http_patient_guard_tls_init(ngx_conf_t *cf,
 }
 
 
-/* the server's: what is said, or else what it is reached by */
+/* the server's: what is said, or else what each is reached by */
 
 static char *
 ngx_http_patient_guard_tls_name(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy,
     ngx_patient_guard_tls_conf_t *conf)
 {
-    u_char     *p, *last;
-    ngx_str_t   name;
-
-    name = policy->tls->name;
-
-    if (name.len == 0) {
-        name = policy->redis->host;
-    }
-
-    /* [v6] */
-
-    p = name.data;
-    last = p + name.len;
-
-    if (name.len > 2 && *p == '[' && last[-1] == ']') {
-        p++;
-        last--;
-    }
-
-    if (p == last && policy->tls->verified) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"name=\" is required in \"redis_tls\" of policy "
-                           "\"%V\": the socket \"%V\" has none that its "
-                           "certificate could be for", &policy->name,
-                           &policy->redis->script.peer.name);
-        return NGX_CONF_ERROR;
-    }
+    ngx_uint_t                   i;
+    ngx_array_t                 *array;
+    ngx_patient_guard_target_t  *targets;
 
     conf->verify = policy->tls->verified;
-    conf->name.len = last - p;
-    conf->name.data = ngx_pnalloc(cf->pool, conf->name.len + 1);
 
-    if (conf->name.data == NULL) {
-        return NGX_CONF_ERROR;
+    if (policy->tls->name.len) {
+        return ngx_patient_guard_tls_named(conf, &policy->tls->name, cf->pool)
+               == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
     }
 
-    (void) ngx_cpystrn(conf->name.data, p, conf->name.len + 1);
+    array = policy->redis->script.finder.targets;
+    targets = array->elts;
 
-    conf->address = (ngx_inet_addr(conf->name.data, conf->name.len)
-                     != INADDR_NONE);
+    for (i = 0; i < array->nelts; i++) {
 
-#if (NGX_HAVE_INET6)
-    {
-    u_char  address[16];
-
-    conf->address |= (ngx_inet6_addr(conf->name.data, conf->name.len, address)
-                      == NGX_OK);
+        if (targets[i].host.len == 0 && conf->verify) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"name=\" is required in \"redis_tls\" of "
+                               "policy \"%V\": the socket \"%V\" has none "
+                               "that its certificate could be for",
+                               &policy->name, &targets[i].name);
+            return NGX_CONF_ERROR;
+        }
     }
-#endif
 
     return NGX_CONF_OK;
 }

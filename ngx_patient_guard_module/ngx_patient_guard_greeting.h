@@ -1,7 +1,8 @@
 
 /*
- * What a new connection to Redis says first: AUTH, SELECT, and a PING that
- * tells Redis from whatever else says "+OK" to a stranger.  No I/O.
+ * What a new connection to Redis says first: AUTH, SELECT, a PING that tells
+ * Redis from whatever else says "+OK" to a stranger, and ROLE where it has to
+ * be a master.  Later INFO, for what it does when its memory is full.  No I/O.
  */
 
 
@@ -13,7 +14,8 @@
 #include "ngx_patient_guard_resp.h"
 
 
-#define NGX_PATIENT_GUARD_GREETING_STEPS  3
+#define NGX_PATIENT_GUARD_GREETING_STEPS  4
+
 
 
 /* all commands at once, and what must come back for each */
@@ -28,7 +30,7 @@ typedef struct {
 /* user and password may be empty, db 0; NGX_ERROR if memory is short */
 ngx_int_t ngx_patient_guard_greeting_init(
     ngx_patient_guard_greeting_t *greeting, ngx_str_t *user,
-    ngx_str_t *password, ngx_uint_t db, ngx_pool_t *pool);
+    ngx_str_t *password, ngx_uint_t db, ngx_uint_t master, ngx_pool_t *pool);
 
 /* how far one connection has come */
 
@@ -37,6 +39,10 @@ typedef struct {
     ngx_uint_t                   nreplies;
 } ngx_patient_guard_greeted_t;
 
+
+/* bytes that the next reply may have */
+size_t ngx_patient_guard_greeting_most(ngx_patient_guard_greeting_t *greeting,
+    ngx_patient_guard_greeted_t *greeted);
 
 void ngx_patient_guard_greeting_start(ngx_patient_guard_greeting_t *greeting,
     ngx_patient_guard_greeted_t *greeted);
@@ -50,6 +56,18 @@ void ngx_patient_guard_greeting_start(ngx_patient_guard_greeting_t *greeting,
 ngx_int_t ngx_patient_guard_greeting_reply(
     ngx_patient_guard_greeting_t *greeting,
     ngx_patient_guard_greeted_t *greeted, ngx_patient_guard_reply_t *reply);
+
+/*
+ * INFO memory: the command, and whether the reply tells that the server may
+ * evict our keys; then *policy is its maxmemory-policy, as long as the reply.
+ */
+
+#define NGX_PATIENT_GUARD_MEMORY_SIZE                                        \
+    (NGX_PATIENT_GUARD_RESP_HEAD + 2 * ngx_patient_guard_resp_size(6))
+
+u_char *ngx_patient_guard_memory_write(u_char *p);
+ngx_uint_t ngx_patient_guard_memory_evicts(ngx_patient_guard_reply_t *reply,
+    ngx_str_t *policy);
 
 
 #endif /* _NGX_PATIENT_GUARD_GREETING_H_INCLUDED_ */

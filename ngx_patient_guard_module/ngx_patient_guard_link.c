@@ -22,22 +22,57 @@ static void ngx_patient_guard_link_failed(ngx_patient_guard_link_t *link,
 
 void
 ngx_patient_guard_link_init(ngx_patient_guard_link_t *link,
-    ngx_patient_guard_link_conf_t *conf, ngx_cycle_t *cycle)
+    ngx_patient_guard_link_conf_t *conf, ngx_pool_t *pool, ngx_log_t *log)
 {
     link->conf = conf;
-    link->route.addrs = conf->addrs;
-    link->route.naddrs = conf->naddrs;
 
-    link->log = *cycle->log;
-    link->quiet = *cycle->log;
+    link->log = *log;
+    link->quiet = *log;
     link->quiet.log_level = NGX_LOG_EMERG;
 
-    ngx_patient_guard_pipeline_init(&link->pipeline, cycle->pool);
-    ngx_patient_guard_tls_init(&link->tls, cycle->log);
+    ngx_patient_guard_pipeline_init(&link->pipeline, pool);
+    ngx_patient_guard_tls_init(&link->tls, log);
 
     link->flush.handler = ngx_patient_guard_link_flush;
     link->flush.data = link;
     link->flush.log = &link->log;
+}
+
+
+void
+ngx_patient_guard_link_aim(ngx_patient_guard_link_t *link,
+    ngx_patient_guard_target_t *target)
+{
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+
+    ngx_patient_guard_route_set(&link->route, target->addrs, target->naddrs);
+
+    c = link->connection;
+
+    if (c == NULL) {
+        return;
+    }
+
+    i = ngx_patient_guard_target_at(target, c->sockaddr, c->socklen);
+
+    if (i < target->naddrs) {
+        c->sockaddr = target->addrs[i].sockaddr;
+        link->route.current = i;
+    }
+}
+
+
+ngx_uint_t
+ngx_patient_guard_link_elsewhere(ngx_patient_guard_link_t *link,
+    ngx_patient_guard_target_t *target)
+{
+    ngx_connection_t  *c;
+
+    c = link->connection;
+
+    return c && ngx_patient_guard_target_at(target, c->sockaddr, c->socklen)
+                == target->naddrs;
 }
 
 
@@ -178,7 +213,9 @@ ngx_patient_guard_link_secured(ngx_connection_t *c)
 void
 ngx_patient_guard_link_sent(ngx_patient_guard_link_t *link)
 {
-    link->connection->idle = 0;
+    if (link->connection) {
+        link->connection->idle = 0;
+    }
 
     if (link->state == NGX_PATIENT_GUARD_LINK_READY) {
         ngx_post_event(&link->flush, &ngx_posted_events);
@@ -191,7 +228,7 @@ ngx_patient_guard_link_flush(ngx_event_t *ev)
 {
     ngx_patient_guard_link_t  *link = ev->data;
 
-    u_char     **pos, *last, *start;
+    u_char     **pos, *last, *start, buf[64];
     ngx_int_t    rc;
     ngx_err_t    err;
     ngx_str_t   *hello;
@@ -215,6 +252,14 @@ ngx_patient_guard_link_flush(ngx_event_t *ev)
     link->fresh &= (*pos == start);
 
     if (rc != NGX_OK) {
+
+        if (link->conf->tls.ssl) {
+
+            /* the server may have said why before it closed */
+
+            (void) link->connection->recv(link->connection, buf, sizeof(buf));
+        }
+
         ngx_patient_guard_link_broken(link, err, "send() failed");
     }
 }
@@ -310,14 +355,25 @@ ngx_patient_guard_link_read_handler(ngx_event_t *rev)
 static ngx_int_t
 ngx_patient_guard_link_replies(ngx_patient_guard_link_t *link)
 {
+    size_t                     most;
     ngx_int_t                  rc;
     ngx_patient_guard_slot_t  *slot;
     ngx_patient_guard_reply_t  reply;
 
     for ( ;; ) {
 
-        rc = ngx_patient_guard_resp_next(link->resp, &reply,
-                      ngx_patient_guard_pipeline_most(&link->pipeline));
+        if (link->state != NGX_PATIENT_GUARD_LINK_READY) {
+            most = ngx_patient_guard_greeting_most(&link->conf->greeting,
+                                                   &link->greeted);
+
+        } else if (ngx_patient_guard_link_waits(link)) {
+            most = ngx_patient_guard_pipeline_most(&link->pipeline);
+
+        } else {
+            most = link->conf->pushed ? NGX_PATIENT_GUARD_REPLY_TREE : 0;
+        }
+
+        rc = ngx_patient_guard_resp_next(link->resp, &reply, most);
 
         if (rc == NGX_AGAIN) {
             return NGX_OK;
@@ -338,6 +394,15 @@ ngx_patient_guard_link_replies(ngx_patient_guard_link_t *link)
         }
 
         slot = ngx_patient_guard_pipeline_shift(&link->pipeline);
+
+        if (slot == NULL && link->conf->pushed) {
+
+            if (link->conf->pushed(link, &reply) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
 
         if (slot == NULL) {
             ngx_patient_guard_link_failed(link, 0, "unsolicited reply");
@@ -375,7 +440,9 @@ ngx_patient_guard_link_welcome(ngx_patient_guard_link_t *link,
         link->conf->ended(link, ngx_patient_guard_resp_refused(reply)
                                 ? NGX_PATIENT_GUARD_LINK_REFUSED
                                 : NGX_PATIENT_GUARD_LINK_FAILED, 0,
-                          ngx_patient_guard_resp_printable(&reply->text));
+                          reply->type == NGX_PATIENT_GUARD_REPLY_ARRAY
+                          ? "it is no master"
+                          : ngx_patient_guard_resp_printable(&reply->text));
         return NGX_ERROR;
     }
 }

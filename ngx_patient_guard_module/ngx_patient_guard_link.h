@@ -19,6 +19,7 @@
 #include "ngx_patient_guard_pipeline.h"
 #include "ngx_patient_guard_resp.h"
 #include "ngx_patient_guard_socket.h"
+#include "ngx_patient_guard_target.h"
 #include "ngx_patient_guard_tls.h"
 
 
@@ -45,14 +46,16 @@ typedef struct ngx_patient_guard_link_s  ngx_patient_guard_link_t;
 /* read-only once the configuration is loaded */
 
 typedef struct {
-    ngx_addr_t                    *addrs;
-    ngx_uint_t                     naddrs;
     ngx_patient_guard_tls_conf_t   tls;
     ngx_patient_guard_greeting_t   greeting;
 
     /* a reply to who waits for it: NGX_OK, or NGX_ERROR if it is closed now */
     ngx_int_t                    (*replied)(ngx_patient_guard_link_t *link,
                                        void *data,
+                                       ngx_patient_guard_reply_t *reply);
+
+    /* what nobody asked for, as is usual in a subscription; else NULL */
+    ngx_int_t                    (*pushed)(ngx_patient_guard_link_t *link,
                                        ngx_patient_guard_reply_t *reply);
 
     /* greeted, or nobody waits for a reply any more */
@@ -83,8 +86,17 @@ struct ngx_patient_guard_link_s {
 };
 
 
+/* zeroed to begin with; ngx_patient_guard_link_aim() is next */
 void ngx_patient_guard_link_init(ngx_patient_guard_link_t *link,
-    ngx_patient_guard_link_conf_t *conf, ngx_cycle_t *cycle);
+    ngx_patient_guard_link_conf_t *conf, ngx_pool_t *pool, ngx_log_t *log);
+
+/* its addresses from now on; they outlive it, or the next ones do */
+void ngx_patient_guard_link_aim(ngx_patient_guard_link_t *link,
+    ngx_patient_guard_target_t *target);
+
+/* is it connected, and to none of these addresses? */
+ngx_uint_t ngx_patient_guard_link_elsewhere(ngx_patient_guard_link_t *link,
+    ngx_patient_guard_target_t *target);
 
 /* for good */
 void ngx_patient_guard_link_destroy(ngx_patient_guard_link_t *link);

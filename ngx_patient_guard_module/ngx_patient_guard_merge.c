@@ -127,6 +127,7 @@ ngx_patient_guard_merge_soon(ngx_patient_guard_merge_t *merge)
 static void
 ngx_patient_guard_merge_tick(ngx_event_t *ev)
 {
+    ngx_int_t                   rc;
     ngx_uint_t                  i;
     ngx_time_t                 *tp;
     ngx_msec_t                  delay;
@@ -141,16 +142,18 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
 
         for (i = 0, merge->told = 0;
              i < NGX_PATIENT_GUARD_MERGE_BATCH
+             && merge->n < NGX_PATIENT_GUARD_MERGE_BATCH
              && merge->told < NGX_PATIENT_GUARD_MERGE_TICK;
              i++)
         {
-            if (merge->n >= NGX_PATIENT_GUARD_MERGE_BATCH
-                || ngx_patient_guard_merge_send(merge, NULL,
-                                  (uint64_t) tp->sec * 1000 + tp->msec,
-                                  ngx_patient_guard_peer_deadline(
-                                                 &merge->conf->peer), &sync)
-                   != NGX_OK)
-            {
+            rc = ngx_patient_guard_merge_send(merge, NULL,
+                              (uint64_t) tp->sec * 1000 + tp->msec,
+                              ngx_patient_guard_script_deadline(merge->conf),
+                              &sync);
+
+            /* of a cluster, another server may be there for the next one */
+
+            if (rc == NGX_DONE) {
                 break;
             }
         }
@@ -258,7 +261,7 @@ ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
     ngx_uint_t                 i;
     ngx_patient_guard_sync_t  *sync;
 
-    sync = ngx_patient_guard_script_there(merge->script)
+    sync = ngx_patient_guard_script_there(merge->script, account)
            ? ngx_patient_guard_merge_sync(merge) : NULL;
 
     if (sync == NULL) {
@@ -267,6 +270,8 @@ ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
 
     sync->parcel.now = now;
     sync->command.again = 0;
+    sync->command.moved = 0;
+    sync->command.ask = NULL;
     sync->command.most = NGX_PATIENT_GUARD_REPLY_HUGE;
     sync->command.deadline = deadline;
 

@@ -3,6 +3,7 @@
 #include "ngx_http_patient_guard_block.h"
 #include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_phase.h"
+#include "ngx_http_patient_guard_redis.h"
 #include "ngx_http_patient_guard_variable.h"
 
 
@@ -100,8 +101,11 @@ ngx_module_t  ngx_patient_guard_module = {
 static ngx_int_t
 ngx_http_patient_guard_init(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
+    ngx_uint_t                            i;
+    ngx_http_handler_pt                  *h;
+    ngx_http_core_main_conf_t            *cmcf;
+    ngx_http_patient_guard_policy_t     **policies;
+    ngx_http_patient_guard_main_conf_t   *mcf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
@@ -111,6 +115,13 @@ ngx_http_patient_guard_init(ngx_conf_t *cf)
     }
 
     *h = ngx_http_patient_guard_handler;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
+    policies = mcf->policies.elts;
+
+    for (i = 0; i < mcf->policies.nelts; i++) {
+        ngx_http_patient_guard_redis_resolver(cf, policies[i]);
+    }
 
     return NGX_OK;
 }

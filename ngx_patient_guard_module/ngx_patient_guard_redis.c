@@ -17,6 +17,7 @@ typedef struct {
     ngx_patient_guard_bulkhead_t      bulkhead;
     ngx_patient_guard_outage_t        outage;
     ngx_queue_t                       free;    /* asks */
+    ngx_msec_t                        timeout; /* of a call */
     ngx_cycle_t                      *cycle;
 } ngx_patient_guard_redis_t;
 
@@ -99,18 +100,15 @@ ngx_patient_guard_redis_create(ngx_patient_guard_redis_conf_t *conf,
         return NULL;
     }
 
-    redis->merge = ngx_patient_guard_merge_create(&conf->script,
-                                                  redis->script,
+    redis->merge = ngx_patient_guard_merge_create(&conf->script, redis->script,
                                                   conf->interval, cycle);
-    if (redis->merge == NULL) {
-        return NULL;
-    }
 
+    redis->timeout = ngx_patient_guard_script_timeout(&conf->script);
     redis->outage.mode = conf->outage;
     redis->outage.shm = redis->shm;
     redis->outage.merge = redis->merge;
 
-    return &redis->store;
+    return redis->merge ? &redis->store : NULL;
 }
 
 
@@ -133,7 +131,8 @@ ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
     ngx_int_t                       rc;
     ngx_patient_guard_unanswered_t  none;
 
-    if (!ngx_patient_guard_script_there(redis->script)) {
+    if (!ngx_patient_guard_script_there(redis->script,
+                                        &op->lookup.account)) {
         ngx_patient_guard_outage(&redis->outage, op, 0);
         return NGX_OK;
     }
@@ -184,8 +183,9 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
     ask->npatients = op->lookup.npatients;
     ask->command.account = &ask->lane->account;
     ask->command.again = 0;
-    ask->command.deadline = ngx_patient_guard_peer_deadline(
-                                             &redis->conf->script.peer);
+    ask->command.moved = 0;
+    ask->command.ask = NULL;
+    ask->command.deadline = ngx_current_msec + redis->timeout;
 
     if (ngx_queue_empty(&ask->lane->line)
         && ngx_patient_guard_lane_enter(ask->lane, ask->npatients) == NGX_OK)
@@ -204,7 +204,7 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
         ask->in_line = 1;
         op->pending = ask;
 
-        ngx_add_timer(&ask->late, redis->conf->script.peer.timeout / 2 + 1);
+        ngx_add_timer(&ask->late, redis->timeout / 2 + 1);
         return NGX_AGAIN;
 
     } else {
@@ -322,7 +322,7 @@ ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask, ngx_int_t rc)
     /* a call that must be late would be an outage for everybody */
 
     if ((ngx_msec_int_t) (ask->command.deadline - ngx_current_msec)
-        <= (ngx_msec_int_t) redis->conf->script.peer.timeout / 4)
+        <= (ngx_msec_int_t) redis->timeout / 4)
     {
         ngx_patient_guard_outage(&redis->outage, op, 0);
         return NGX_DONE;
@@ -416,7 +416,8 @@ ngx_patient_guard_ask_next(ngx_patient_guard_redis_t *redis,
 
         /* much may be known by now */
 
-        flags = ngx_patient_guard_script_there(redis->script)
+        flags = ngx_patient_guard_script_there(redis->script,
+                                               &ask->op->lookup.account)
                 ? NGX_PATIENT_GUARD_KNOWN : 0;
 
         rc = ngx_patient_guard_floor_answer(redis->shm, &ask->op->lookup,
@@ -511,8 +512,7 @@ ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask, ngx_str_t *text)
             (void) ngx_patient_guard_merge_now(redis->merge,
                                                &op->lookup.account,
                                                op->lookup.now,
-                      ngx_patient_guard_peer_deadline(
-                                            &redis->conf->script.peer), NULL);
+                                     ngx_current_msec + redis->timeout, NULL);
         }
 
         return NGX_OK;

@@ -28,9 +28,10 @@
 
 typedef struct {
     ngx_patient_guard_script_conf_t  script;
-    ngx_str_t                        host;     /* of its address, or none */
     ngx_str_t                        user;
     ngx_str_t                        password;
+    ngx_str_t                        sentinel_user;
+    ngx_str_t                        sentinel_password;
     ngx_uint_t                       db;
     ngx_patient_guard_outage_e       outage;
     ngx_uint_t                       local;    /* consistency */

@@ -12,10 +12,24 @@ typedef int     ngx_patient_guard_elements_t;
 #endif
 
 
+/* of an array: its items, and the bytes of their strings */
+
+typedef struct {
+    ngx_patient_guard_item_t    *items;
+    ngx_uint_t                   n;
+    ngx_uint_t                   nalloc;
+    u_char                      *text;
+    size_t                       len;
+    size_t                       size;
+} ngx_patient_guard_tree_t;
+
+
 struct ngx_patient_guard_resp_s {
     redisReader                 *reader;
     ngx_patient_guard_reply_t    reply;
     size_t                       most;
+    ngx_uint_t                   nested;       /* may be an array */
+    ngx_patient_guard_tree_t     tree;
     u_char                       text[NGX_PATIENT_GUARD_REPLY_HUGE];
 };
 
@@ -27,6 +41,10 @@ static void *ngx_patient_guard_resp_array(const redisReadTask *task,
 static void *ngx_patient_guard_resp_integer(const redisReadTask *task,
     long long value);
 static void *ngx_patient_guard_resp_nil(const redisReadTask *task);
+static void *ngx_patient_guard_resp_item(const redisReadTask *task,
+    ngx_patient_guard_reply_e type, char *data, size_t len, int64_t number);
+static ngx_int_t ngx_patient_guard_tree_grow(ngx_patient_guard_tree_t *tree,
+    size_t len);
 static void ngx_patient_guard_resp_free(void *object);
 
 #if (HIREDIS_MAJOR >= 1)
@@ -71,6 +89,8 @@ ngx_patient_guard_resp_create(void)
 
     resp->reader->privdata = resp;
 
+    ngx_memzero(&resp->tree, sizeof(ngx_patient_guard_tree_t));
+
     return resp;
 }
 
@@ -79,6 +99,8 @@ void
 ngx_patient_guard_resp_destroy(ngx_patient_guard_resp_t *resp)
 {
     redisReaderFree(resp->reader);
+    free(resp->tree.items);
+    free(resp->tree.text);
     free(resp);
 }
 
@@ -99,9 +121,12 @@ ngx_int_t
 ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
     ngx_patient_guard_reply_t *reply, size_t most)
 {
-    void  *object;
+    void        *object;
+    ngx_uint_t   i;
 
-    resp->most = ngx_max(most, NGX_PATIENT_GUARD_REPLY_MAX);
+    resp->nested = (most == NGX_PATIENT_GUARD_REPLY_TREE);
+    resp->most = resp->nested ? NGX_PATIENT_GUARD_REPLY_MAX
+                              : ngx_max(most, NGX_PATIENT_GUARD_REPLY_MAX);
 
     if (redisReaderGetReply(resp->reader, &object) != REDIS_OK) {
         return NGX_ERROR;
@@ -122,6 +147,19 @@ ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
 
     *reply = resp->reply;
 
+    if (reply->type == NGX_PATIENT_GUARD_REPLY_ARRAY) {
+
+        /* while it grew they were offsets */
+
+        for (i = 0; i < resp->tree.n; i++) {
+            resp->tree.items[i].text.data = resp->tree.text
+                                + (uintptr_t) resp->tree.items[i].text.data;
+        }
+
+        reply->items = resp->tree.items;
+        reply->nitems = resp->tree.n;
+    }
+
     return NGX_OK;
 }
 
@@ -132,7 +170,9 @@ ngx_patient_guard_resp_string(const redisReadTask *task, char *data,
 {
     ngx_patient_guard_resp_t  *resp = task->privdata;
 
-    if (task->parent || len > resp->most) {
+    ngx_patient_guard_reply_e  type;
+
+    if (len > resp->most) {
         return NULL;
     }
 
@@ -151,25 +191,30 @@ ngx_patient_guard_resp_string(const redisReadTask *task, char *data,
     switch (task->type) {
 
     case REDIS_REPLY_STATUS:
-        resp->reply.type = NGX_PATIENT_GUARD_REPLY_STATUS;
+        type = NGX_PATIENT_GUARD_REPLY_STATUS;
         break;
 
     case REDIS_REPLY_ERROR:
-        resp->reply.type = NGX_PATIENT_GUARD_REPLY_ERROR;
+        type = NGX_PATIENT_GUARD_REPLY_ERROR;
         break;
 
     case REDIS_REPLY_STRING:
-        resp->reply.type = NGX_PATIENT_GUARD_REPLY_STRING;
+        type = NGX_PATIENT_GUARD_REPLY_STRING;
         break;
 
     default:
         return NULL;
     }
 
+    if (task->parent) {
+        return ngx_patient_guard_resp_item(task, type, data, len, 0);
+    }
+
     /* the reader moves its buffer before it returns */
 
     ngx_memcpy(resp->text, data, len);
 
+    resp->reply.type = type;
     resp->reply.text.data = resp->text;
     resp->reply.text.len = len;
 
@@ -181,21 +226,121 @@ static void *
 ngx_patient_guard_resp_array(const redisReadTask *task,
     ngx_patient_guard_elements_t elements)
 {
-    return NULL;
+    if (task->type != REDIS_REPLY_ARRAY) {
+        return NULL;
+    }
+
+    return ngx_patient_guard_resp_item(task, NGX_PATIENT_GUARD_REPLY_ARRAY,
+                                       NULL, 0, elements);
 }
 
 
 static void *
 ngx_patient_guard_resp_integer(const redisReadTask *task, long long value)
 {
-    return NULL;
+    return ngx_patient_guard_resp_item(task, NGX_PATIENT_GUARD_REPLY_INTEGER,
+                                       NULL, 0, value);
 }
 
 
 static void *
 ngx_patient_guard_resp_nil(const redisReadTask *task)
 {
-    return NULL;
+    return ngx_patient_guard_resp_item(task, NGX_PATIENT_GUARD_REPLY_NIL,
+                                       NULL, 0, 0);
+}
+
+
+/* NULL where none is expected, or if they are too many */
+
+static void *
+ngx_patient_guard_resp_item(const redisReadTask *task,
+    ngx_patient_guard_reply_e type, char *data, size_t len, int64_t number)
+{
+    ngx_patient_guard_resp_t  *resp = task->privdata;
+
+    const redisReadTask       *parent;
+    ngx_patient_guard_item_t  *item;
+    ngx_patient_guard_tree_t  *tree;
+
+    tree = &resp->tree;
+
+    if (task->parent == NULL) {
+        resp->reply.type = type;
+        ngx_str_null(&resp->reply.text);
+
+        tree->n = 0;
+        tree->len = 0;
+    }
+
+    if (!resp->nested || ngx_patient_guard_tree_grow(tree, len) != NGX_OK) {
+        return NULL;
+    }
+
+    item = &tree->items[tree->n++];
+
+    item->type = type;
+    item->number = number;
+    item->text.len = len;
+    item->text.data = (u_char *) (uintptr_t) tree->len;
+    item->depth = 0;
+
+    for (parent = task->parent; parent; parent = parent->parent) {
+        item->depth++;
+    }
+
+    if (len) {
+        ngx_memcpy(tree->text + tree->len, data, len);
+        tree->len += len;
+    }
+
+    return &resp->reply;
+}
+
+
+/* room for one item more, and len bytes */
+
+static ngx_int_t
+ngx_patient_guard_tree_grow(ngx_patient_guard_tree_t *tree, size_t len)
+{
+    void    *p;
+    size_t   n;
+
+    if (tree->n == tree->nalloc) {
+        n = tree->nalloc ? tree->nalloc * 2 : 64;
+
+        if (n * sizeof(ngx_patient_guard_item_t)
+            > NGX_PATIENT_GUARD_REPLY_TREE_MAX)
+        {
+            return NGX_ERROR;
+        }
+
+        p = realloc(tree->items, n * sizeof(ngx_patient_guard_item_t));
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        tree->items = p;
+        tree->nalloc = n;
+    }
+
+    if (tree->len + len >= tree->size) {
+        n = tree->size * 2 + len + 1024;
+
+        if (n > NGX_PATIENT_GUARD_REPLY_TREE_MAX) {
+            return NGX_ERROR;
+        }
+
+        p = realloc(tree->text, n);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        tree->text = p;
+        tree->size = n;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -226,30 +371,31 @@ ngx_patient_guard_resp_free(void *object)
 
 
 ngx_uint_t
+ngx_patient_guard_resp_says(ngx_patient_guard_reply_t *reply,
+    const char *code)
+{
+    size_t  len;
+
+    len = ngx_strlen(code);
+
+    return reply->type == NGX_PATIENT_GUARD_REPLY_ERROR
+           && reply->text.len >= len
+           && ngx_memcmp(reply->text.data, code, len) == 0;
+}
+
+
+ngx_uint_t
 ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply)
 {
-    ngx_uint_t  i;
+    /* what a script may not is called ERR, by Redis 7.0 and by later ones */
 
-    static ngx_str_t  refusals[] = {
-        ngx_string("NOAUTH"),
-        ngx_string("WRONGPASS"),
-        ngx_string("NOPERM")
-    };
-
-    if (reply->type != NGX_PATIENT_GUARD_REPLY_ERROR) {
-        return 0;
-    }
-
-    for (i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-        if (reply->text.len >= refusals[i].len
-            && ngx_memcmp(reply->text.data, refusals[i].data, refusals[i].len)
-               == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
+    return ngx_patient_guard_resp_says(reply, "NOAUTH")
+           || ngx_patient_guard_resp_says(reply, "WRONGPASS")
+           || ngx_patient_guard_resp_says(reply, "NOPERM")
+           || ngx_patient_guard_resp_says(reply,
+                                         "ERR The user executing the script")
+           || ngx_patient_guard_resp_says(reply,
+                                          "ERR ACL failure in script");
 }
 
 

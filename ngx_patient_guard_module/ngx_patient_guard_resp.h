@@ -17,17 +17,36 @@
 #define NGX_PATIENT_GUARD_REPLY_MAX   4096
 #define NGX_PATIENT_GUARD_REPLY_HUGE  65536
 
+/* it may be an array: REPLY_MAX for each string, REPLY_TREE_MAX in all */
+#define NGX_PATIENT_GUARD_REPLY_TREE      ((size_t) -1)
+#define NGX_PATIENT_GUARD_REPLY_TREE_MAX  (4 * 1024 * 1024)
+
 
 typedef enum {
     NGX_PATIENT_GUARD_REPLY_STATUS = 0,
     NGX_PATIENT_GUARD_REPLY_ERROR,
-    NGX_PATIENT_GUARD_REPLY_STRING
+    NGX_PATIENT_GUARD_REPLY_STRING,
+    NGX_PATIENT_GUARD_REPLY_INTEGER,           /* in arrays only, */
+    NGX_PATIENT_GUARD_REPLY_NIL,               /*   this or a reply */
+    NGX_PATIENT_GUARD_REPLY_ARRAY
 } ngx_patient_guard_reply_e;
+
+
+/* an array and all that is in it, as it comes: the reply itself is first */
+
+typedef struct {
+    ngx_patient_guard_reply_e    type;
+    ngx_uint_t                   depth;
+    ngx_str_t                    text;
+    int64_t                      number;       /* or of elements */
+} ngx_patient_guard_item_t;
 
 
 typedef struct {
     ngx_patient_guard_reply_e    type;
     ngx_str_t                    text;         /* until the next reply */
+    ngx_patient_guard_item_t    *items;        /* of an array, as long */
+    ngx_uint_t                   nitems;
 } ngx_patient_guard_reply_t;
 
 
@@ -45,14 +64,19 @@ ngx_int_t ngx_patient_guard_resp_feed(ngx_patient_guard_resp_t *resp,
 /*
  * NGX_OK     a whole reply;
  * NGX_AGAIN  more has to be fed first;
- * NGX_ERROR  no RESP, or none that any command of ours is answered by: an
- *            array, a number, nil, more than "most" bytes (never fewer than
- *            4 KiB).  The reader is of no use any more.
+ * NGX_ERROR  no RESP, or none that the command is answered by: an array, a
+ *            number or nil where "most" is not NGX_PATIENT_GUARD_REPLY_TREE,
+ *            more than "most" bytes (never fewer than 4 KiB).  The reader is
+ *            of no use any more.
  */
 ngx_int_t ngx_patient_guard_resp_next(ngx_patient_guard_resp_t *resp,
     ngx_patient_guard_reply_t *reply, size_t most);
 
-/* NOAUTH, WRONGPASS, NOPERM: until an operator mends it */
+/* is it an error of this kind, "MOVED" say? */
+ngx_uint_t ngx_patient_guard_resp_says(ngx_patient_guard_reply_t *reply,
+    const char *code);
+
+/* NOAUTH, WRONGPASS, NOPERM, also in a script: until it is mended */
 ngx_uint_t ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply);
 
 /* for a log: terminated, cut to 128 bytes, what is not printable a "?" */

@@ -11,7 +11,7 @@
 
 #include "ngx_patient_guard.h"
 #include "ngx_patient_guard_call.h"
-#include "ngx_patient_guard_peer.h"
+#include "ngx_patient_guard_finder.h"
 #include "ngx_patient_guard_shm.h"
 
 
@@ -33,6 +33,12 @@ typedef struct ngx_patient_guard_command_s  ngx_patient_guard_command_t;
  */
 
 struct ngx_patient_guard_command_s {
+    ngx_patient_guard_asked_t    asked;        /* first; the script's own, */
+    ngx_patient_guard_script_t  *script;       /*   as these are           */
+    ngx_patient_guard_peer_t    *peer;         /* that was asked */
+    ngx_patient_guard_peer_t    *ask;          /* and that is, by ASKING */
+    uint64_t                    *told;         /* by that connection */
+
     size_t                     (*size)(ngx_patient_guard_command_t *command);
     u_char                    *(*write)(ngx_patient_guard_command_t *command,
                                    u_char *p,
@@ -47,13 +53,14 @@ struct ngx_patient_guard_command_s {
     ngx_msec_t                   deadline;
     uint64_t                     nonce;
     ngx_uint_t                   again;        /* sent a second time */
+    ngx_uint_t                   moved;        /* times, to another server */
 };
 
 
 /* read-only once the configuration is loaded */
 
 typedef struct {
-    ngx_patient_guard_peer_conf_t   peer;
+    ngx_patient_guard_finder_conf_t finder;
     ngx_str_t                       keys;      /* "prefix:policy:" */
     ngx_patient_guard_shm_t        *shm;
     u_char                          digest[NGX_PATIENT_GUARD_CALL_DIGEST];
@@ -69,12 +76,22 @@ ngx_patient_guard_script_t *ngx_patient_guard_script_create(
     ngx_patient_guard_script_conf_t *conf, ngx_cycle_t *cycle);
 void ngx_patient_guard_script_destroy(ngx_patient_guard_script_t *script);
 
-/* see ngx_patient_guard_peer_there() */
-ngx_uint_t ngx_patient_guard_script_there(ngx_patient_guard_script_t *script);
+/*
+ * May the server that has the account be asked?  account NULL: any server.
+ * See ngx_patient_guard_peer_there().
+ */
+ngx_uint_t ngx_patient_guard_script_there(ngx_patient_guard_script_t *script,
+    ngx_patient_guard_account_t *account);
 
 /* NGX_DECLINED: Redis is away, or too much is waiting */
 ngx_int_t ngx_patient_guard_script_send(ngx_patient_guard_script_t *script,
     ngx_patient_guard_command_t *command);
+
+#define ngx_patient_guard_script_timeout(conf)  ((conf)->finder.peer.timeout)
+
+/* of a call that is sent now */
+#define ngx_patient_guard_script_deadline(conf)                              \
+    (ngx_current_msec + ngx_patient_guard_script_timeout(conf))
 
 /* the next calls bear numbers above all that were given before */
 void ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script);

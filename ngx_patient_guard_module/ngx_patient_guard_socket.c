@@ -8,8 +8,23 @@ static ngx_err_t ngx_patient_guard_socket_options(ngx_connection_t *c);
 
 
 void
+ngx_patient_guard_route_set(ngx_patient_guard_route_t *route,
+    ngx_addr_t *addrs, ngx_uint_t naddrs)
+{
+    route->addrs = addrs;
+    route->naddrs = naddrs;
+    route->current = 0;
+    route->untried = 0;
+}
+
+
+void
 ngx_patient_guard_route_skip(ngx_patient_guard_route_t *route)
 {
+    if (route->naddrs == 0) {
+        return;
+    }
+
     route->current = (route->current + 1) % route->naddrs;
     route->untried = route->untried ? route->untried - 1 : 0;
 }

@@ -24,6 +24,10 @@ typedef struct {
 } ngx_patient_guard_route_t;
 
 
+/* whatever it was before */
+void ngx_patient_guard_route_set(ngx_patient_guard_route_t *route,
+    ngx_addr_t *addrs, ngx_uint_t naddrs);
+
 /* all addresses may be tried again, from the current one on */
 #define ngx_patient_guard_route_start(route)                                 \
     (route)->untried = (route)->naddrs

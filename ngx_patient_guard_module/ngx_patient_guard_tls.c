@@ -1,5 +1,6 @@
 
 #include "ngx_patient_guard_tls.h"
+#include "ngx_patient_guard_name.h"
 
 
 #define NGX_PATIENT_GUARD_TLS_POOL  512        /* bytes, of a connection */
@@ -13,6 +14,43 @@ static void ngx_patient_guard_tls_save(ngx_connection_t *c);
 static ngx_int_t ngx_patient_guard_tls_match(
     ngx_patient_guard_tls_conf_t *conf, ngx_connection_t *c);
 #endif
+
+
+ngx_int_t
+ngx_patient_guard_tls_named(ngx_patient_guard_tls_conf_t *conf,
+    ngx_str_t *host, ngx_pool_t *pool)
+{
+    u_char  *p, *last;
+
+    if (conf->name.len == 0) {
+
+        /* [v6], and the dot that ends a full name: RFC 6066, 3 */
+
+        p = host->data;
+        last = p + host->len;
+
+        if (host->len > 2 && *p == '[' && last[-1] == ']') {
+            p++;
+            last--;
+
+        } else if (host->len > 1 && last[-1] == '.') {
+            last--;
+        }
+
+        conf->name.len = last - p;
+        conf->name.data = ngx_pnalloc(pool, conf->name.len + 1);
+
+        if (conf->name.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_cpystrn(conf->name.data, p, conf->name.len + 1);
+    }
+
+    conf->address = ngx_patient_guard_name_literal(&conf->name);
+
+    return NGX_OK;
+}
 
 
 void
@@ -85,6 +123,11 @@ ngx_patient_guard_tls_start(ngx_patient_guard_tls_t *tls,
     if (ngx_ssl_create_connection(conf->ssl, c, NGX_SSL_CLIENT) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    /* the pipeline may move what is still to be sent, and counts what was */
+
+    SSL_set_mode(c->ssl->connection, SSL_MODE_ENABLE_PARTIAL_WRITE
+                                     |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 
     /* an address is no name that a server could be asked for: RFC 6066, 3 */
 

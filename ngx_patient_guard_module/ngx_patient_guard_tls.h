@@ -44,6 +44,10 @@ typedef struct {
 } ngx_patient_guard_tls_t;
 
 
+/* where no name was given, it is the host's; NGX_ERROR if memory is short */
+ngx_int_t ngx_patient_guard_tls_named(ngx_patient_guard_tls_conf_t *conf,
+    ngx_str_t *host, ngx_pool_t *pool);
+
 /* the log is the worker's; whatever is logged to tls->log goes to "said" */
 void ngx_patient_guard_tls_init(ngx_patient_guard_tls_t *tls, ngx_log_t *log);
 

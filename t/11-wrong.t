@@ -18,6 +18,7 @@ secret('others',  0604, "0123456789abcdef\n");
 secret('short',   0600, "0123456789abcde\n");
 secret('crlf',    0600, "0123456789abcde\r\n");
 secret('second',  0600, "0123456789abcdef\nfedcba987654321\n");
+secret('two',     0600, "0123456789abcdef\nfedcba9876543210\n");
 secret('none',    0600, "");
 secret('no-line', 0600, "\n0123456789abcdef\n");
 secret('long',    0600, 'x' x 4097);
@@ -462,7 +463,7 @@ invalid value "db=1" of "redis", expected an address such as "unix:/run/redis.so
 redis  127.0.0.1:6379 127.0.0.2:6379;
 --- must_die
 --- error_log
-second address "127.0.0.2:6379" of "redis", one server can be given
+second address "127.0.0.2:6379" of "redis", one server can be given without "mode=sentinel" or "mode=cluster"
 
 
 
@@ -529,12 +530,12 @@ invalid value "{pg}" of "prefix", expected at most 64 printable characters but {
 
 
 
-=== TEST 50: a mode that is not built
+=== TEST 50: a mode that there is not
 --- policy
-redis  127.0.0.1:6379 mode=sentinel master=pg;
+redis  127.0.0.1:6379 mode=replica;
 --- must_die
 --- error_log
-unknown parameter "mode=sentinel" of "redis", expected "mode=standalone", "db=" or "prefix="
+invalid value "replica" of "mode", expected "standalone", "sentinel" or "cluster"
 
 
 
@@ -553,7 +554,7 @@ redis_auth  password_file=$PG_KEY;
 redis_auth  user=pg password=secret;
 --- must_die
 --- error_log
-unknown parameter "password=secret" of "redis_auth", expected "user=" or "password_file="
+unknown parameter "password=secret" of "redis_auth", expected "user=", "password_file=", "sentinel_user=" or "sentinel_password_file="
 
 
 
@@ -1814,3 +1815,174 @@ patient_guard_policy $PG_POLICY {
 --- must_die
 --- error_log
 certificate "$PG_TMP/no-line-$PG_STORE" and key "$PG_TMP/no-line-$PG_STORE" of "redis_tls" can't be used
+
+
+
+=== TEST 178: sentinels without a master
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    127.0.0.1:26379 mode=sentinel;
+}
+--- must_die
+--- error_log
+no "master=" in "redis" with "mode=sentinel", expected the name by which the sentinels know it, such as "master=mymaster"
+
+
+
+=== TEST 179: a master without sentinels
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    127.0.0.1:6379 master=mymaster;
+}
+--- must_die
+--- error_log
+"master=mymaster" of "redis" wants "mode=sentinel"
+
+
+
+=== TEST 180: a master without a name
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    127.0.0.1:6379 mode=sentinel master=;
+}
+--- must_die
+--- error_log
+unknown parameter "master=" of "redis", expected "mode=standalone|sentinel|cluster", "master=", "db=" or "prefix="
+
+
+
+=== TEST 181: a mode twice
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    127.0.0.1:6379 mode=cluster mode=sentinel;
+}
+--- must_die
+--- error_log
+parameter "mode=sentinel" of "redis" is given twice
+
+
+
+=== TEST 182: a database of a cluster
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    127.0.0.1:6379 mode=cluster db=1;
+}
+--- must_die
+--- error_log
+"db=1" of "redis" with "mode=cluster", a cluster has database 0 only
+
+
+
+=== TEST 183: a mode without an address
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    mode=cluster;
+}
+--- must_die
+--- error_log
+invalid value "mode=cluster" of "redis", expected an address such as "unix:/run/redis.sock" or "127.0.0.1:6379" first
+
+
+
+=== TEST 184: a second sentinel that is none
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    127.0.0.1:26379 127.0.0.1:99999 mode=sentinel master=mymaster;
+}
+--- must_die
+--- error_log
+invalid port in "redis 127.0.0.1:99999", expected "host:port", "[v6]:port" or "unix:/path"
+
+
+
+=== TEST 185: a sentinel that nobody has heard of
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis    sentinel.invalid:26379 mode=sentinel master=mymaster;
+}
+--- must_die
+--- error_log
+host not found in "redis sentinel.invalid:26379", expected "host:port", "[v6]:port" or "unix:/path"
+
+
+
+=== TEST 186: sentinels' password without sentinels
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis      127.0.0.1:6379;
+    redis_auth sentinel_password_file=$PG_KEY;
+}
+--- must_die
+--- error_log
+"sentinel_password_file=" of "redis_auth" wants "mode=sentinel" of "redis" in policy "$PG_POLICY"
+
+
+
+=== TEST 187: sentinels' user without a password
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis      127.0.0.1:26379 mode=sentinel master=mymaster;
+    redis_auth password_file=$PG_KEY sentinel_user=guard;
+}
+--- must_die
+--- error_log
+no "sentinel_password_file=" in "redis_auth" with "sentinel_user="
+
+
+
+=== TEST 188: a user without a password, beside the sentinels'
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_KEY;
+    redis      127.0.0.1:26379 mode=sentinel master=mymaster;
+    redis_auth user=guard sentinel_password_file=$PG_KEY;
+}
+--- must_die
+--- error_log
+no "password_file=" in "redis_auth"
+
+
+
+=== TEST 189: a rotation in a cluster
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny;
+    secret   $PG_TMP/two-$PG_STORE;
+    redis    127.0.0.1:6379 mode=cluster;
+}
+--- must_die
+--- error_log
+the second line of "secret" can't be used with "mode=cluster" in policy "$PG_POLICY": what was counted under the other key is in another hash slot

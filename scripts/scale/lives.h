@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 
-#define LANES     32         /* accounts side by side */
+#define LANES     64         /* accounts side by side */
 #define EVENING   (LIFE_LAST * DAY + 17 * HOUR + HOUR / 2)
 
 
@@ -26,6 +26,8 @@ enum { FULL = 0, EMPTY, ALONE, SERVERS };
 
 typedef struct {
     life_t       life;
+    uint64_t     name;               /* the number that its alias is of */
+    int          home;               /* server */
     uint64_t     proofs[SERVERS];    /* of who was challenged, and passed */
     uint32_t     patients;           /* in the longest window */
 
@@ -38,7 +40,7 @@ typedef struct {
 static server_t    servers[SERVERS];
 static account_t  *accounts;
 
-static int         nlived = 2000, days = 28, workers = 8;
+static int         nlived = 600, days = 28, workers = 8;
 static uint64_t    seed = 1;
 static uint64_t    views, asks, told[ROLES], refused[ROLES];
 
@@ -78,7 +80,7 @@ ask(int server, account_t *account, view_t *view)
     named.current = view->patient;
     named.previous = 0;
 
-    lookup.account = server_account(account->life.number);
+    lookup.account = server_account(account->name);
     lookup.patients = &named;
     lookup.npatients = 1;
     lookup.limits = policy.limits;
@@ -123,7 +125,9 @@ void_view(view_t *view)
     ngx_uint_t                  i;
     ngx_patient_guard_limit_t  *limit;
 
-    if (view->before == 0 || view->when >= EVENING - 2 * DAY) {
+    if (view->before < EVENING - days * DAY
+        || view->when >= EVENING - 2 * DAY)
+    {
         return 0;
     }
 
@@ -146,7 +150,7 @@ void_view(view_t *view)
 /* 0 when the life is over */
 
 static int
-ask_next(int server, account_t *account, int whole)
+ask_next(account_t *account, int whole)
 {
     view_t  *view;
 
@@ -160,7 +164,7 @@ ask_next(int server, account_t *account, int whole)
 
         if (whole || !void_view(view)) {
             asks += !whole;
-            ask(server, account, view);
+            ask(account->home, account, view);
             return 1;
         }
     }
@@ -169,8 +173,10 @@ ask_next(int server, account_t *account, int whole)
 }
 
 
+/* some at home on one server and some on the other, so that both work */
+
 static void
-live(int server, account_t *who, int n, int whole)
+live(account_t *who, int n, int whole)
 {
     int                         i, begun, nlanes;
     account_t                  *lanes[LANES], *account;
@@ -187,16 +193,19 @@ live(int server, account_t *who, int n, int whole)
         }
 
         for (i = 0; i < nlanes; /* void */ ) {
-            if (ask_next(server, lanes[i], whole)) {
+            if (ask_next(lanes[i], whole)) {
                 i++;
             } else {
                 lanes[i] = lanes[--nlanes];
             }
         }
 
+        server_flush(&servers[EMPTY]);
+        server_flush(&servers[ALONE]);
+
         for (i = 0; i < nlanes; i++) {
             account = lanes[i];
-            answer(server, account, &tally);
+            answer(account->home, account, &tally);
 
             if (!whole) {
                 told[account->life.role]++;
@@ -229,24 +238,37 @@ role_of(int number)
 }
 
 
+static void
+begin(account_t *who, int n, uint64_t name)
+{
+    int  i;
+
+    for (i = 0; i < n; i++) {
+        life_begin(&who[i].life, seed, i, role_of(i), days);
+        who[i].name = name + i;
+        who[i].home = i % 2 ? EMPTY : ALONE;
+    }
+}
+
+
 /* what was counted under each limit */
 
 static redisReply *
-counted(int server, account_t *account)
+counted(account_t *account)
 {
     ngx_uint_t   i;
     const char  *argv[2 + NGX_PATIENT_GUARD_LIMITS];
 
     argv[0] = "HMGET";
-    argv[1] = server_key(account->life.number);
+    argv[1] = server_key(account->name);
 
     for (i = 0; i < policy.nlimits; i++) {
         argv[2 + i] = (const char *) policy.limits[i].state.data;
     }
 
-    redisAppendCommandArgv(servers[server].redis, 2 + i, argv, NULL);
+    redisAppendCommandArgv(servers[account->home].redis, 2 + i, argv, NULL);
 
-    return server_reply(&servers[server]);
+    return server_reply(&servers[account->home]);
 }
 
 
@@ -287,18 +309,15 @@ prove(void)
     n = ngx_min(nlived, ngx_max(nlived / 100, 10));
     again = calloc(n, sizeof(account_t));
 
-    for (i = 0; i < n; i++) {
-        life_begin(&again[i].life, seed, i, role_of(i), days);
-    }
-
-    live(EMPTY, again, n, 1);
+    begin(again, n, (uint64_t) 1 << 32);
+    live(again, n, 1);
 
     same = 0;
     most = 0;
 
     for (i = 0; i < n; i++) {
-        one = counted(ALONE, &accounts[i]);
-        two = counted(EMPTY, &again[i]);
+        one = counted(&accounts[i]);
+        two = counted(&again[i]);
         apart = difference(one, two);
 
         same += (apart == 0);
@@ -310,11 +329,10 @@ prove(void)
     }
 
     printf("         %d of them again with every view: %d have the same "
-           "bytes, the others\n         differ by %ld bytes at most\n",
+           "bytes, the others\n         as many but for %ld at most\n",
            n, same, most);
 
     free(again);
-    server_tell(&servers[EMPTY], "FLUSHALL");
 }
 
 

@@ -108,13 +108,14 @@ static void
 dump(void)
 {
     int          i;
+    server_t    *server;
     account_t   *account;
-    server_t    *server = &servers[ALONE];
     const char  *key;
 
     for (i = 0; i < nlived; i++) {
         account = &accounts[i];
-        key = server_key(i);
+        server = &servers[account->home];
+        key = server_key(account->name);
 
         redisAppendCommand(server->redis, "MEMORY USAGE %s SAMPLES 0", key);
         redisAppendCommand(server->redis, "PTTL %s", key);
@@ -217,8 +218,8 @@ report_accounts(double *sizes)
         worst = ngx_max(worst, fabs(sizes[place] - account->lived));
     }
 
-    printf("         a clone's memory differs from its original's by %.0f "
-           "bytes at most\n\n", worst);
+    printf("         whose memory differs from their originals' by %.0f bytes "
+           "at most\n\n", worst);
     printf("%-14s %8s %9s %9s %9s %9s %9s\n", "role", "accounts", "patients",
            "refused", "KiB mean", "p99", "max");
 
@@ -399,9 +400,10 @@ report_times(void)
 {
     int  role, i;
 
-    printf("\ntime     of Redis' thread for a lookup, us, with reading the call "
-           "and writing the\n         reply\n\n%-14s %8s %8s %8s   %s\n", "",
-           "full", "alone", "empty", "full/empty  alone/empty  full/alone");
+    printf("\ntime     of Redis' thread for a lookup, us, with reading the "
+           "call and\n         writing the reply\n\n"
+           "%-14s %8s %8s %8s   %s\n", "", "full", "alone", "empty",
+           "full/empty  alone/empty  full/alone");
 
     for (i = 0; i < nrounds; i++) {
         printf("round %-8d %8.2f %8.2f %8.2f %12.2f %12.2f %11.2f\n", i + 1,
@@ -481,44 +483,49 @@ options(int argc, char **argv)
 static void
 fill(void)
 {
-    int     i;
-    double  start;
+    int       i;
+    double    start;
+    uint64_t  last, proof;
 
     start = now();
     accounts = calloc(nlived, sizeof(account_t));
 
-    for (i = 0; i < nlived; i++) {
-        life_begin(&accounts[i].life, seed, i, role_of(i), days);
-    }
-
-    live(ALONE, accounts, nlived, 0);
+    begin(accounts, nlived, 0);
+    live(accounts, nlived, 0);
 
     printf("lived    %d accounts through %d days: %lu lookups, of which %lu "
-           "told, in %.0f s;\n         views that leave nothing behind were "
+           "asked, in %.0f s;\n         views that leave nothing behind were "
            "left out before the last two days\n", nlived, days, views, asks,
            now() - start);
 
     prove();
     dump();
 
-    /* these are restored as well, so that no history of malloc is measured */
+    /* those timed are restored as well, lest a history of malloc is timed */
 
+    server_tell(&servers[EMPTY], "FLUSHALL");
     server_tell(&servers[ALONE], "FLUSHALL");
-    restore(ALONE, nlived);
 
     start = now();
+    restore(ALONE, nlived);
     restore(FULL, naccounts);
 
     printf("cloned   to %d accounts by DUMP and RESTORE in %.0f s\n",
            naccounts, now() - start);
 
-    for (i = 0; i < nlived; i++) {
-        freeReplyObject(accounts[i].dump);
-        accounts[i].proofs[FULL] = accounts[i].proofs[ALONE];
+    last = ngx_max(servers[EMPTY].nonce, servers[ALONE].nonce);
+
+    for (i = 0; i < SERVERS; i++) {
+        servers[i].nonce = last;
+        servers[i].answered = last;
     }
 
-    servers[FULL].nonce = servers[ALONE].nonce;
-    servers[FULL].answered = servers[ALONE].answered;
+    for (i = 0; i < nlived; i++) {
+        proof = accounts[i].proofs[accounts[i].home];
+        accounts[i].proofs[FULL] = proof;
+        accounts[i].proofs[ALONE] = proof;
+        freeReplyObject(accounts[i].dump);
+    }
 }
 
 

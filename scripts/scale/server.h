@@ -39,6 +39,21 @@ typedef struct {
 static ngx_str_t  server_keys = ngx_string("pg:practitioners:");
 
 
+/* what was asked leaves, before anybody waits for an answer */
+
+static inline void
+server_flush(server_t *server)
+{
+    int  done;
+
+    for (done = 0; !done; /* void */ ) {
+        if (redisBufferWrite(server->redis, &done) != REDIS_OK) {
+            errx(2, "the %s Redis: %s", server->name, server->redis->errstr);
+        }
+    }
+}
+
+
 static inline redisReply *
 server_reply(server_t *server)
 {

@@ -275,7 +275,10 @@ challenges_hold(ngx_http_patient_guard_policy_t *policy)
 static void
 backend_holds(ngx_http_patient_guard_policy_t *policy)
 {
-    ngx_patient_guard_redis_conf_t  *redis;
+    ngx_uint_t                        i;
+    ngx_patient_guard_target_t       *targets;
+    ngx_patient_guard_redis_conf_t   *redis;
+    ngx_patient_guard_finder_conf_t  *finder;
 
     redis = policy->redis;
 
@@ -286,14 +289,30 @@ backend_holds(ngx_http_patient_guard_policy_t *policy)
     }
 
     must(policy->nkeys >= 1);
-    must(redis->script.peer.link.naddrs >= 1);
-    must(redis->script.peer.link.addrs != NULL);
-    must(redis->script.peer.timeout >= 1);
-    must(redis->script.peer.timeout <= 60000);
+
+    finder = &redis->script.finder;
+    targets = finder->targets->elts;
+
+    must(finder->targets->nelts >= 1);
+
+    for (i = 0; i < finder->targets->nelts; i++) {
+        must(targets[i].naddrs >= 1 && targets[i].addrs != NULL);
+        must(targets[i].host.len == 0 || targets[i].port >= 1);
+    }
+
+    must(finder->mode <= NGX_PATIENT_GUARD_CLUSTER);
+    must(finder->mode != NGX_PATIENT_GUARD_STANDALONE || i == 1);
+    must((finder->mode == NGX_PATIENT_GUARD_SENTINEL)
+         == (finder->master.len > 0));
+    must(finder->mode != NGX_PATIENT_GUARD_CLUSTER
+         || (redis->db == 0 && policy->nkeys == 1));
+    must(finder->peer.link.greeting.nsteps >= 1);
+    must(finder->peer.timeout >= 1 && finder->peer.timeout <= 60000);
     must(redis->interval >= 1 && redis->interval <= 10000);
     must(redis->outage <= NGX_PATIENT_GUARD_OUTAGE_ALLOW);
     must(redis->db <= 2147483647);
-    must(!policy->redis_auth || redis->password.len > 0);
+    must(!policy->redis_auth || redis->password.len > 0
+         || redis->sentinel_password.len > 0);
 
     is_text(&redis->script.keys);
     must(redis->script.keys.len <= 64 + 1 + policy->name.len + 1);

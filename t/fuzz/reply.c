@@ -7,13 +7,16 @@
  *
  * The bytes are heard as a whole and in pieces, which makes no difference.
  * What is accepted goes together: who was not charged is not let through.
+ * Then they are heard as what a cluster says of its slots.
  */
 
 
 #include "fuzz.h"
 #include "ngx_patient_guard_call.h"
 #include "ngx_patient_guard_policy.h"
+#include "ngx_patient_guard_greeting.h"
 #include "ngx_patient_guard_resp.h"
+#include "ngx_patient_guard_slots.h"
 
 
 #define NONCE    7
@@ -275,6 +278,81 @@ hear(asked_t *asked, input_t in, size_t most, heard_t *heard)
 }
 
 
+/* of an array, which may be any */
+
+static void
+tree_holds(ngx_patient_guard_reply_t *reply)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 i, before;
+    ngx_patient_guard_slots_t  slots;
+
+    for (i = 0; i < reply->nitems; i++) {
+        must(reply->items[i].depth <= (i ? reply->items[i - 1].depth + 1 : 0));
+        must(reply->items[i].text.len <= NGX_PATIENT_GUARD_REPLY_MAX);
+        must(reply->items[i].text.len == 0 || reply->items[i].text.data);
+    }
+
+    i = 0;
+
+    do {
+        before = i;
+        rc = ngx_patient_guard_slots_next(reply, &i, &slots);
+
+        must(rc != NGX_OK || (i > before && i <= reply->nitems));
+        must(rc != NGX_OK || (slots.first <= slots.last
+                              && slots.last < NGX_PATIENT_GUARD_SLOTS
+                              && slots.host.len <= 255));
+    } while (rc == NGX_OK);
+}
+
+
+static void
+hear_tree(input_t in)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   piece, policy;
+    ngx_patient_guard_resp_t   *resp;
+    ngx_patient_guard_reply_t   reply;
+    ngx_patient_guard_slots_t   slots;
+
+    resp = ngx_patient_guard_resp_create();
+    must(resp != NULL);
+
+    do {
+        piece = input_copy(&in, 7);
+        must(ngx_patient_guard_resp_feed(resp, piece.data, piece.len)
+             == NGX_OK);
+        free(piece.data);
+
+        while ((rc = ngx_patient_guard_resp_next(resp, &reply,
+                                           NGX_PATIENT_GUARD_REPLY_TREE))
+               == NGX_OK)
+        {
+            if (reply.type == NGX_PATIENT_GUARD_REPLY_ARRAY) {
+                tree_holds(&reply);
+                continue;
+            }
+
+            if (reply.type == NGX_PATIENT_GUARD_REPLY_ERROR
+                && ngx_patient_guard_slots_moved(&reply.text, &slots)
+                   == NGX_OK)
+            {
+                must(slots.first < NGX_PATIENT_GUARD_SLOTS && slots.port);
+                must(slots.host.data >= reply.text.data
+                     && slots.host.data + slots.host.len
+                        <= reply.text.data + reply.text.len);
+            }
+
+            (void) ngx_patient_guard_memory_evicts(&reply, &policy);
+        }
+
+    } while (rc == NGX_AGAIN && in.p < in.last);
+
+    ngx_patient_guard_resp_destroy(resp);
+}
+
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -304,6 +382,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     must(hear(&asked, in, most, parts) == n);
     must(memcmp(whole, parts, sizeof(whole)) == 0);
+
+    hear_tree(in);
 
     return 0;
 }

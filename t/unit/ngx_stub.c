@@ -445,3 +445,27 @@ ngx_decode_base64url(ngx_str_t *dst, ngx_str_t *src)
 
 
 ngx_uint_t  ngx_pagesize = 4096;
+
+
+weak ngx_int_t
+ngx_atoi(u_char *line, size_t n)
+{
+    ngx_int_t  value;
+
+    if (n == 0) {
+        return NGX_ERROR;
+    }
+
+    for (value = 0; n--; line++) {
+
+        if (*line < '0' || *line > '9'
+            || value > (NGX_MAX_INT_T_VALUE - (*line - '0')) / 10)
+        {
+            return NGX_ERROR;
+        }
+
+        value = value * 10 + (*line - '0');
+    }
+
+    return value;
+}

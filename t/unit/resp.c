@@ -298,6 +298,140 @@ replies_have_a_size(void)
 }
 
 
+/* an array as a line of items: depth and what it is */
+
+static const char *
+hear_tree(const char *stream, size_t piece)
+{
+    size_t                      at, len;
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_patient_guard_resp_t   *resp;
+    ngx_patient_guard_item_t   *item;
+    ngx_patient_guard_reply_t   reply;
+
+    static char                 text[1024];
+    static const char          *types[] = { "+", "-", "$", ":", "nil", "*" };
+
+    resp = ngx_patient_guard_resp_create();
+    text[0] = '\0';
+
+    for (rc = NGX_AGAIN, at = 0, len = strlen(stream);
+         rc == NGX_AGAIN && at < len;
+         at += piece)
+    {
+        (void) ngx_patient_guard_resp_feed(resp, (u_char *) stream + at,
+                                           ngx_min(piece, len - at));
+        rc = ngx_patient_guard_resp_next(resp, &reply,
+                                         NGX_PATIENT_GUARD_REPLY_TREE);
+    }
+
+    if (rc == NGX_OK && reply.type != NGX_PATIENT_GUARD_REPLY_ARRAY) {
+        sprintf(text, "%s", types[reply.type]);
+
+    } else if (rc == NGX_OK) {
+        for (i = 0; i < reply.nitems; i++) {
+            item = &reply.items[i];
+
+            sprintf(text + strlen(text), "%d%s%.*s", (int) item->depth,
+                    types[item->type], (int) item->text.len,
+                    item->text.data);
+
+            if (item->type == NGX_PATIENT_GUARD_REPLY_ARRAY
+                || item->type == NGX_PATIENT_GUARD_REPLY_INTEGER)
+            {
+                sprintf(text + strlen(text), "%" PRId64, item->number);
+            }
+
+            strcat(text, " ");
+        }
+
+    } else {
+        strcpy(text, rc == NGX_AGAIN ? "more" : "error");
+    }
+
+    ngx_patient_guard_resp_destroy(resp);
+
+    return text;
+}
+
+
+static void
+arrays_are_heard_where_they_may_come(void)
+{
+    size_t  i, piece;
+    char    deep[256], huge[64];
+
+    static struct {
+        const char  *stream;
+        const char  *items;
+    } arrays[] = {
+        { "*0\r\n", "0*0 " },
+        { "*2\r\n$1\r\na\r\n:-7\r\n", "0*2 1$a 1:-7 " },
+        { "*3\r\n*2\r\n+b\r\n-c\r\n$-1\r\n*0\r\n",
+          "0*3 1*2 2+b 2-c 1nil 1*0 " },
+        { "*1\r\n*1\r\n*1\r\n$0\r\n\r\n", "0*1 1*1 2*1 3$ " },
+        { "*2\r\n:1\r\n", "more" },
+        { ":1\r\n", ":" },
+        { "$-1\r\n", "nil" },
+        { "*-1\r\n", "nil" },
+        { "+OK\r\n", "+" },
+        { "%1\r\n+a\r\n+b\r\n", "error" },
+        { ">1\r\n+a\r\n", "error" },
+        { "*1\r\n#t\r\n", "error" },
+        { "*1\r\nhello\r\n", "error" }
+    };
+
+    for (i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
+        for (piece = 1; piece <= 64; piece *= 8) {
+            ok(strcmp(hear_tree(arrays[i].stream, piece), arrays[i].items)
+               == 0, "array %d in pieces of %d: %s", (int) i, (int) piece,
+               arrays[i].items);
+        }
+    }
+
+    deep[0] = '\0';
+
+    for (i = 0; i < 50; i++) {
+        strcat(deep, "*1\r\n");
+    }
+
+    ok(strcmp(hear_tree(deep, 64), "0*1 ") != 0, "fifty within each other");
+
+    sprintf(huge, "*1\r\n$%d\r\n", NGX_PATIENT_GUARD_REPLY_MAX + 1);
+    ok(strcmp(hear_tree(huge, 64), "0*1 ") != 0,
+       "a string of more than 4 KiB");
+}
+
+
+static void
+an_array_has_a_size(void)
+{
+    size_t                      n;
+    ngx_int_t                   rc;
+    ngx_patient_guard_resp_t   *resp;
+    ngx_patient_guard_reply_t   reply;
+
+    static u_char               head[] = "*100000000\r\n";
+
+    resp = ngx_patient_guard_resp_create();
+
+    (void) ngx_patient_guard_resp_feed(resp, head, sizeof(head) - 1);
+
+    for (n = 0, rc = NGX_AGAIN; rc == NGX_AGAIN && n < 1000000; n++) {
+        (void) ngx_patient_guard_resp_feed(resp, (u_char *) ":1\r\n", 4);
+        rc = ngx_patient_guard_resp_next(resp, &reply,
+                                         NGX_PATIENT_GUARD_REPLY_TREE);
+    }
+
+    ok(rc == NGX_ERROR && n * sizeof(ngx_patient_guard_item_t)
+                          <= NGX_PATIENT_GUARD_REPLY_TREE_MAX,
+       "100 million items are announced, and refused after %zu", n);
+
+    ngx_patient_guard_resp_destroy(resp);
+}
+
+
 static void
 refusals_are_told(void)
 {
@@ -311,6 +445,8 @@ refusals_are_told(void)
         { "NOAUTH Authentication required.", 1 },
         { "WRONGPASS invalid username-password pair", 1 },
         { "NOPERM this user has no permissions", 1 },
+        { "ERR The user executing the script can't run this command", 1 },
+        { "ERR ACL failure in script: User guard has no permissions", 1 },
         { "NOAUT", 0 },
         { "ERR unknown command", 0 },
         { "LOADING Redis is loading the dataset in memory", 0 },
@@ -418,6 +554,8 @@ main(void)
     a_greeting_is_a_reply_like_any();
     the_good_before_the_bad_is_heard();
     replies_have_a_size();
+    arrays_are_heard_where_they_may_come();
+    an_array_has_a_size();
     refusals_are_told();
     what_is_logged_is_printable();
     commands_are_read_as_written();
