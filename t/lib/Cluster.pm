@@ -83,7 +83,7 @@ sub server {
         port => shift @{ $cluster->{ports} }, bus => $bus,
         options => [
             'cluster-enabled yes', "cluster-port $bus",
-            'cluster-config-file nodes.conf', 'cluster-node-timeout 800',
+            'cluster-config-file nodes.conf', 'cluster-node-timeout 1500',
             'cluster-replica-validity-factor 0',
             'cluster-migration-barrier 10',
             'cluster-allow-replica-migration no',

@@ -63,7 +63,7 @@ sub new {
                 map({ "user $_" } @{ $is{sentinel_users} // [] }),
                 "sentinel monitor $name $master->{host} $master->{port} 2",
                 $is{password} ? "sentinel auth-pass $name $is{password}" : (),
-                "sentinel down-after-milliseconds $name 400",
+                "sentinel down-after-milliseconds $name 1000",
                 "sentinel failover-timeout $name 3000",
                 "sentinel parallel-syncs $name 2",
                 @{ $is{sentinel_options} // [] } ]);
@@ -163,10 +163,18 @@ sub fail_over {
 
     my $old = $sentinels->master or die "no master\n";
     my ($sentinel) = grep { $_->alive } @{ $sentinels->{sentinels} };
-    $sentinel->wait_until('SENTINEL FAILOVER', sub {
-        $sentinel->cli('SENTINEL', 'failover', $sentinels->{name}) eq 'OK';
-    });
-    return $sentinels->failed_over($old);
+    my $new;
+
+    # on a busy machine the others may take it back at once: asked again
+    for my $try (1 .. 3) {
+        $sentinel->wait_until('SENTINEL FAILOVER', sub {
+            $sentinel->cli('SENTINEL', 'failover', $sentinels->{name})
+                eq 'OK';
+        });
+        $new = eval { $sentinels->failed_over($old, 15) };
+        last if $new;
+    }
+    return $new // die $@;
 }
 
 sub kill_master {
@@ -178,14 +186,14 @@ sub kill_master {
 }
 
 sub failed_over {
-    my ($sentinels, $old) = @_;
+    my ($sentinels, $old, $seconds) = @_;
 
     my $new;
     my ($first) = grep { $_->alive } @{ $sentinels->{sentinels} };
     $first->wait_until('failed over', sub {
         $new = $sentinels->master;
         return $new && $new != $old && $new->info('role') eq 'master';
-    }, 30);
+    }, $seconds // 40);
     return $new;
 }
 
