@@ -218,7 +218,7 @@ sub start {
 
     $sentinel->SUPER::start;
     my $said = $sentinel->cli(qw(SENTINEL DEBUG INFO-PERIOD 200
-        PUBLISH-PERIOD 200 PING-PERIOD 100 ASK-PERIOD 100 TILT-PERIOD 1000));
+        PUBLISH-PERIOD 200 PING-PERIOD 300 ASK-PERIOD 100 TILT-PERIOD 1000));
     die "SENTINEL DEBUG: $said\n" if $said ne 'OK';
     return $sentinel;
 }
