@@ -5,12 +5,12 @@ use lib 't/lib';
 use Dns;
 use PatientGuard;
 
+use Behind qw($slow $config count);
 use IO::Socket::IP;
 use Load;
 use Server;
 use Time::HiRes qw(sleep time);
 
-our $slow = $ENV{PG_SLOW} // 1;
 our @hosts = map { "127.0.0.$_" } 2 .. 4;
 our ($port) = Server::ports(1, @hosts);
 our $v6 = IO::Socket::IP->new(LocalHost => '::1', Listen => 1);
@@ -47,16 +47,6 @@ limit          lookups=100000/1h deny;
 END
 }
 
-our $config = <<'END';
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Source $patient_guard_source always;
-    add_header             X-Count $patient_guard_count always;
-    proxy_pass             http://$PG_PORTAL;
-}
-END
-
 sub told {
     my ($account) = @_;
 
@@ -80,12 +70,6 @@ sub counted_at {
 }
 
 sub connected { scalar $at{$_[0]}->clients }
-
-sub count {
-    my ($from, $what) = @_;
-
-    return scalar(() = substr(error_log(), $from) =~ /$what/g);
-}
 
 sub quiet {
     my ($from) = @_;

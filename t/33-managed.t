@@ -4,10 +4,9 @@
 use lib 't/lib';
 use PatientGuard;
 
+use Behind qw($slow $config count);
 use List::Util qw(sum);
 use Time::HiRes qw(sleep time);
-
-our $slow = $ENV{PG_SLOW} // 1;
 
 sub secret {
     my ($name, $text) = @_;
@@ -72,16 +71,6 @@ END
 
 our $http = 'map $http_x_proof $proved { default $http_x_proof; }' . "\n";
 
-our $config = <<'END';
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Source $patient_guard_source always;
-    add_header             X-Count $patient_guard_count always;
-    proxy_pass             http://$PG_PORTAL;
-}
-END
-
 sub told {
     my ($account, $patient, @headers) = @_;
 
@@ -91,12 +80,6 @@ sub told {
 }
 
 sub well { wait_for(sub { told('well') eq '200 redis' }) }
-
-sub count {
-    my ($from, $what) = @_;
-
-    return scalar(() = substr(error_log(), $from) =~ /$what/g);
-}
 
 sub number {
     my ($dir, $name) = @_;

@@ -8,12 +8,12 @@ package main;
 use strict;
 use warnings;
 
+use Behind qw($slow policy told well count exactly);
 use Certificates;
 use Cluster;
 use Load;
 use Time::HiRes qw(sleep time);
 
-our $slow = $ENV{PG_SLOW} // 1;
 our $tls = $Certificates::dir;
 
 authority('ours');
@@ -61,18 +61,6 @@ END
 
 sub closed { join ' ', map { "127.0.0.1:$_" } Server::ports(2) }
 
-sub policy {
-    my ($redis, $more) = @_;
-
-    return <<"END" . ($more // '');
-account        \$http_x_account trusted;
-secret         \$PG_KEY;
-$redis
-redis_timeout  500ms;
-limit          lookups=\$arg_max/1h default=100000 deny;
-END
-}
-
 # one that counts by itself says what an account's alias is
 
 our $aliases = <<'END';
@@ -83,14 +71,7 @@ patient_guard_policy $PG_POLICY_alias {
 }
 END
 
-our $config = <<'END';
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Source $patient_guard_source always;
-    add_header             X-Count $patient_guard_count always;
-    proxy_pass             http://$PG_PORTAL;
-}
+our $config = $Behind::config . <<'END';
 
 location /alias {
     patient_guard  $PG_POLICY_alias;
@@ -98,24 +79,6 @@ location /alias {
     proxy_pass     http://$PG_PORTAL;
 }
 END
-
-# "status source"
-
-sub told {
-    my ($account, %is) = @_;
-
-    my $answer = get('/?patient=1' . ($is{max} ? "&max=$is{max}" : ''),
-                     'X-Account' => $account);
-    return "$answer->{status} " . ($answer->{headers}{'x-source'} // '-');
-}
-
-sub well {
-    my ($account) = @_;
-
-    my $told;
-    wait_for(sub { ($told = told($account // 'well')) eq '200 redis' });
-    return $told;
-}
 
 our %keys;
 
@@ -158,26 +121,7 @@ sub spread {
     return %of;
 }
 
-sub count {
-    my ($from, $what) = @_;
-
-    return scalar(() = substr(error_log(), $from) =~ /$what/g);
-}
-
 sub connections { scalar $_[0]->clients }
-
-# After so many lookups were admitted one more is, and no other.
-
-sub exactly {
-    my ($what, $account, $n) = @_;
-
-    my $told;
-    wait_for(sub {
-        ($told = told($account, max => $n + 1)) =~ /^200/;
-    }, 2 * $slow);
-    like($told, qr/^200/, "$what: $account: none of $n was counted twice");
-    like(told($account, max => $n + 1), qr/^403/, "$what: nor is one lost");
-}
 
 # Load of accounts of all masters while $change goes on.  $is{lost}: a master
 # goes, and with it perhaps what it wrote last; $is{outage}: on_outage may

@@ -7,12 +7,12 @@ package main;
 use strict;
 use warnings;
 
+use Behind qw($slow $config policy told well count exactly);
 use Certificates;
 use Load;
 use Sentinels;
 use Time::HiRes qw(sleep time);
 
-our $slow = $ENV{PG_SLOW} // 1;
 our $tls = $Certificates::dir;
 
 authority('ours');
@@ -63,47 +63,6 @@ redis_auth  user=guard password_file=$password sentinel_user=guard
 END
 }
 
-sub policy {
-    my ($redis, $more) = @_;
-
-    return <<"END" . ($more // '');
-account        \$http_x_account trusted;
-secret         \$PG_KEY;
-$redis
-redis_timeout  500ms;
-limit          lookups=\$arg_max/1h default=100000 deny;
-END
-}
-
-our $config = <<'END';
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Source $patient_guard_source always;
-    add_header             X-Count $patient_guard_count always;
-    add_header             X-Alias $patient_guard_account always;
-    proxy_pass             http://$PG_PORTAL;
-}
-END
-
-# "status source"
-
-sub told {
-    my ($account, %is) = @_;
-
-    my $answer = get('/?patient=1' . ($is{max} ? "&max=$is{max}" : ''),
-                     'X-Account' => $account);
-    return "$answer->{status} " . ($answer->{headers}{'x-source'} // '-');
-}
-
-sub well {
-    my ($account) = @_;
-
-    my $told;
-    wait_for(sub { ($told = told($account // 'well')) eq '200 redis' });
-    return $told;
-}
-
 # the key of an account, as its alias is
 
 sub key {
@@ -111,26 +70,6 @@ sub key {
 
     my $alias = get('/', 'X-Account' => $account)->{headers}{'x-alias'};
     return "t$PatientGuard::policy:$PatientGuard::policy:{$alias}";
-}
-
-sub count {
-    my ($from, $what) = @_;
-
-    return scalar(() = substr(error_log(), $from) =~ /$what/g);
-}
-
-# After so many lookups were admitted one more is, and no other: none was
-# counted twice, and none is forgotten, whatever the new master has lost.
-
-sub exactly {
-    my ($what, $account, $n) = @_;
-
-    my $told;
-    wait_for(sub {
-        ($told = told($account, max => $n + 1)) =~ /^200/;
-    }, 2 * $slow);
-    like($told, qr/^200/, "$what: $account: none of $n was counted twice");
-    like(told($account, max => $n + 1), qr/^403/, "$what: nor is one lost");
 }
 
 # Load of four accounts while $change brings about a new master, which it
