@@ -42,6 +42,25 @@ ngx_http_patient_guard_once(ngx_conf_t *cf)
 }
 
 
+ngx_uint_t
+ngx_http_patient_guard_given(ngx_str_t *argument, const char *name,
+    ngx_str_t *value)
+{
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    if (argument->len <= len || ngx_strncmp(argument->data, name, len) != 0) {
+        return 0;
+    }
+
+    value->data = argument->data + len;
+    value->len = argument->len - len;
+
+    return 1;
+}
+
+
 char *
 ngx_http_patient_guard_read_lines(ngx_conf_t *cf, const char *directive,
     ngx_str_t *file, ngx_str_t *lines, ngx_uint_t n)

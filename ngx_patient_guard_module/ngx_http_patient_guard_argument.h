@@ -11,6 +11,13 @@
 #include <ngx_http.h>
 
 
+/*
+ * Is the argument the parameter "name=", and not empty?  Then *value is what
+ * follows, terminated.
+ */
+ngx_uint_t ngx_http_patient_guard_given(ngx_str_t *argument,
+    const char *name, ngx_str_t *value);
+
 /* both return NGX_CONF_OK or, when it is logged what is wrong, ERROR */
 
 /* no parameter, name=value, of the directive is given twice */

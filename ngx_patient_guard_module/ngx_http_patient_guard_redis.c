@@ -22,8 +22,6 @@ static char *ngx_http_patient_guard_redis_address(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy, ngx_str_t *value);
 static char *ngx_http_patient_guard_redis_fits(ngx_conf_t *cf,
     ngx_patient_guard_redis_conf_t *redis);
-static ngx_uint_t ngx_http_patient_guard_redis_given(ngx_str_t *argument,
-    const char *name, ngx_str_t *value);
 static char *ngx_http_patient_guard_redis_password(ngx_conf_t *cf,
     ngx_str_t *file, ngx_str_t *password);
 
@@ -128,7 +126,7 @@ ngx_http_patient_guard_redis_parameter(ngx_conf_t *cf,
         return ngx_http_patient_guard_redis_address(cf, policy, value);
     }
 
-    if (ngx_http_patient_guard_redis_given(value, "db=", &parameter)) {
+    if (ngx_http_patient_guard_given(value, "db=", &parameter)) {
 
         db = ngx_atoi(parameter.data, parameter.len);
 
@@ -142,15 +140,15 @@ ngx_http_patient_guard_redis_parameter(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    if (ngx_http_patient_guard_redis_given(value, "prefix=", prefix)) {
+    if (ngx_http_patient_guard_given(value, "prefix=", prefix)) {
         return ngx_http_patient_guard_redis_prefix(cf, prefix);
     }
 
-    if (ngx_http_patient_guard_redis_given(value, "mode=", &parameter)) {
+    if (ngx_http_patient_guard_given(value, "mode=", &parameter)) {
         return ngx_http_patient_guard_redis_mode(cf, policy, &parameter);
     }
 
-    if (ngx_http_patient_guard_redis_given(value, "master=",
+    if (ngx_http_patient_guard_given(value, "master=",
                                      &policy->redis->script.finder.master))
     {
         return NGX_CONF_OK;
@@ -325,14 +323,14 @@ ngx_http_patient_guard_redis_auth(ngx_conf_t *cf, ngx_command_t *cmd,
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (!(ngx_http_patient_guard_redis_given(&value[i], "user=",
+        if (!(ngx_http_patient_guard_given(&value[i], "user=",
                                                  &redis->user)
-              || ngx_http_patient_guard_redis_given(&value[i],
+              || ngx_http_patient_guard_given(&value[i],
                                            "password_file=", &file)
-              || ngx_http_patient_guard_redis_given(&value[i],
+              || ngx_http_patient_guard_given(&value[i],
                                            "sentinel_user=",
                                            &redis->sentinel_user)
-              || ngx_http_patient_guard_redis_given(&value[i],
+              || ngx_http_patient_guard_given(&value[i],
                                            "sentinel_password_file=",
                                            &sentinel_file)))
         {
@@ -371,27 +369,6 @@ ngx_http_patient_guard_redis_auth(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     return NGX_CONF_OK;
-}
-
-
-/* is it this parameter?  Then *value is what follows, terminated */
-
-static ngx_uint_t
-ngx_http_patient_guard_redis_given(ngx_str_t *argument, const char *name,
-    ngx_str_t *value)
-{
-    size_t  len;
-
-    len = ngx_strlen(name);
-
-    if (argument->len <= len || ngx_strncmp(argument->data, name, len) != 0) {
-        return 0;
-    }
-
-    value->data = argument->data + len;
-    value->len = argument->len - len;
-
-    return 1;
 }
 
 
@@ -480,22 +457,22 @@ void
 ngx_http_patient_guard_redis_resolver(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy)
 {
-    ngx_http_core_loc_conf_t         *clcf;
-    ngx_patient_guard_finder_conf_t  *finder;
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_patient_guard_resolve_t  *resolve;
 
     if (policy->redis == NULL) {
         return;
     }
 
-    finder = &policy->redis->script.finder;
+    resolve = &policy->redis->script.finder.resolve;
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (clcf->resolver && clcf->resolver->connections.nelts) {
-        finder->resolver = clcf->resolver;
+        resolve->resolver = clcf->resolver;
     }
 
-    finder->resolver_timeout = clcf->resolver_timeout;
+    resolve->timeout = clcf->resolver_timeout;
 
-    ngx_conf_init_msec_value(finder->resolver_timeout,
+    ngx_conf_init_msec_value(resolve->timeout,
                              NGX_HTTP_PATIENT_GUARD_RESOLVER_TIMEOUT);
 }

@@ -1,13 +1,12 @@
 
 #include "ngx_http_patient_guard_tls.h"
+#include "ngx_http_patient_guard_argument.h"
 
 
 /* certificates between the server's and one that is trusted, and that one */
 #define NGX_HTTP_PATIENT_GUARD_TLS_DEPTH  9
 
 
-static ngx_str_t *ngx_http_patient_guard_tls_parameter(
-    ngx_http_patient_guard_tls_t *tls, ngx_str_t *value, ngx_str_t *rest);
 static char *ngx_http_patient_guard_tls_name(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy,
     ngx_patient_guard_tls_conf_t *conf);
@@ -24,7 +23,7 @@ ngx_http_patient_guard_redis_tls(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_patient_guard_policy_t  *policy = conf;
 
-    ngx_str_t                     *value, *parameter, rest;
+    ngx_str_t                     *value;
     ngx_uint_t                     i;
     ngx_http_patient_guard_tls_t  *tls;
 
@@ -49,12 +48,20 @@ ngx_http_patient_guard_redis_tls(ngx_conf_t *cf, ngx_command_t *cmd,
                                               "\"on\" or \"off\" first");
     }
 
+    if (ngx_http_patient_guard_once(cf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     for (i = 2; i < cf->args->nelts; i++) {
 
-        parameter = ngx_http_patient_guard_tls_parameter(tls, &value[i],
-                                                         &rest);
-
-        if (parameter == NULL || rest.len == 0) {
+        if (!(ngx_http_patient_guard_given(&value[i], "ca=", &tls->ca)
+              || ngx_http_patient_guard_given(&value[i], "certificate=",
+                                              &tls->certificate)
+              || ngx_http_patient_guard_given(&value[i], "key=", &tls->key)
+              || ngx_http_patient_guard_given(&value[i], "name=", &tls->name)
+              || ngx_http_patient_guard_given(&value[i], "verify=",
+                                              &tls->verify)))
+        {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown parameter \"%V\" of \"redis_tls\", "
                                "expected \"ca=file\", \"certificate=file\", "
@@ -62,15 +69,6 @@ ngx_http_patient_guard_redis_tls(ngx_conf_t *cf, ngx_command_t *cmd,
                                "\"verify=on|off\"", &value[i]);
             return NGX_CONF_ERROR;
         }
-
-        if (parameter->len) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "parameter \"%V\" of \"redis_tls\" is given "
-                               "twice", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        *parameter = rest;
     }
 
     if (tls->verify.len == 0 || ngx_strcmp(tls->verify.data, "on") == 0) {
@@ -95,44 +93,6 @@ ngx_http_patient_guard_redis_tls(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     return NGX_CONF_OK;
-}
-
-
-static ngx_str_t *
-ngx_http_patient_guard_tls_parameter(ngx_http_patient_guard_tls_t *tls,
-    ngx_str_t *value, ngx_str_t *rest)
-{
-    size_t      len;
-    ngx_uint_t  i;
-
-    struct {
-        const char  *name;
-        ngx_str_t   *value;
-
-    } parameters[] = {
-        { "ca=", &tls->ca },
-        { "certificate=", &tls->certificate },
-        { "key=", &tls->key },
-        { "name=", &tls->name },
-        { "verify=", &tls->verify }
-    };
-
-    for (i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
-
-        len = ngx_strlen(parameters[i].name);
-
-        if (ngx_strncmp(value->data, parameters[i].name, len) == 0) {
-
-            /* terminated, as the value is */
-
-            rest->data = value->data + len;
-            rest->len = value->len - len;
-
-            return parameters[i].value;
-        }
-    }
-
-    return NULL;
 }
 
 

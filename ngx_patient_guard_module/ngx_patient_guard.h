@@ -16,6 +16,7 @@
 #define NGX_PATIENT_GUARD_LIMITS         16    /* of one policy, at most */
 #define NGX_PATIENT_GUARD_PATIENTS       512   /* named by one lookup */
 #define NGX_PATIENT_GUARD_ACCOUNT_LEN    256   /* bytes, longer is missing */
+#define NGX_PATIENT_GUARD_HOST_MAX       255   /* bytes, RFC 1035, 2.3.4 */
 
 /* a window is kept in slices, each a 32nd of its length */
 #define NGX_PATIENT_GUARD_SLICES         32

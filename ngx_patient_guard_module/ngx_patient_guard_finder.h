@@ -30,8 +30,7 @@ typedef struct {
     ngx_str_t                      master;     /* as sentinels call it */
     ngx_patient_guard_greeting_t   greeting;   /* of a sentinel */
     ngx_patient_guard_peer_conf_t  peer;       /* what all peers share */
-    ngx_resolver_t                *resolver;   /* NULL: none */
-    ngx_msec_t                     resolver_timeout;
+    ngx_patient_guard_resolve_t    resolve;
 } ngx_patient_guard_finder_conf_t;
 
 

@@ -2,6 +2,9 @@
 #include "ngx_patient_guard_link.h"
 
 
+#define NGX_PATIENT_GUARD_LINK_POOL  1024      /* bytes, of a target */
+
+
 static ngx_int_t ngx_patient_guard_link_connect_next(
     ngx_patient_guard_link_t *link, ngx_err_t err);
 static ngx_int_t ngx_patient_guard_link_connected(
@@ -39,27 +42,44 @@ ngx_patient_guard_link_init(ngx_patient_guard_link_t *link,
 }
 
 
-void
+ngx_int_t
 ngx_patient_guard_link_aim(ngx_patient_guard_link_t *link,
     ngx_patient_guard_target_t *target)
 {
-    ngx_uint_t         i;
-    ngx_connection_t  *c;
+    ngx_uint_t                   i;
+    ngx_pool_t                  *pool;
+    ngx_connection_t            *c;
+    ngx_patient_guard_target_t   copy;
 
-    ngx_patient_guard_route_set(&link->route, target->addrs, target->naddrs);
+    pool = ngx_create_pool(NGX_PATIENT_GUARD_LINK_POOL, &link->log);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_patient_guard_target_copy(&copy, target, pool) != NGX_OK) {
+        ngx_destroy_pool(pool);
+        return NGX_ERROR;
+    }
+
+    ngx_patient_guard_route_set(&link->route, copy.addrs, copy.naddrs);
 
     c = link->connection;
+    i = c ? ngx_patient_guard_target_at(&copy, c->sockaddr, c->socklen)
+          : copy.naddrs;
 
-    if (c == NULL) {
-        return;
-    }
-
-    i = ngx_patient_guard_target_at(target, c->sockaddr, c->socklen);
-
-    if (i < target->naddrs) {
-        c->sockaddr = target->addrs[i].sockaddr;
+    if (i < copy.naddrs) {
+        c->sockaddr = copy.addrs[i].sockaddr;
         link->route.current = i;
     }
+
+    if (link->whereabouts) {
+        ngx_destroy_pool(link->whereabouts);
+    }
+
+    link->whereabouts = pool;
+    link->target = copy;
+
+    return NGX_OK;
 }
 
 
@@ -82,6 +102,10 @@ ngx_patient_guard_link_destroy(ngx_patient_guard_link_t *link)
     ngx_patient_guard_link_close(link);
     ngx_patient_guard_tls_forget(&link->tls);
     ngx_patient_guard_pipeline_destroy(&link->pipeline);
+
+    if (link->whereabouts) {
+        ngx_destroy_pool(link->whereabouts);
+    }
 }
 
 

@@ -75,6 +75,8 @@ struct ngx_patient_guard_link_s {
     ngx_patient_guard_resp_t        *resp;
     ngx_patient_guard_pipeline_t     pipeline;
     ngx_uint_t                       generation;  /* of the connection */
+    ngx_patient_guard_target_t       target;
+    ngx_pool_t                      *whereabouts; /* that it lives in */
     ngx_patient_guard_route_t        route;
     ngx_patient_guard_tls_t          tls;
     ngx_patient_guard_greeted_t      greeted;
@@ -90,8 +92,12 @@ struct ngx_patient_guard_link_s {
 void ngx_patient_guard_link_init(ngx_patient_guard_link_t *link,
     ngx_patient_guard_link_conf_t *conf, ngx_pool_t *pool, ngx_log_t *log);
 
-/* its addresses from now on; they outlive it, or the next ones do */
-void ngx_patient_guard_link_aim(ngx_patient_guard_link_t *link,
+/*
+ * Where it connects from now on; the target is copied.  If it is connected,
+ * that is to one of the addresses: see ngx_patient_guard_link_elsewhere().
+ * NGX_ERROR if memory is short: nothing has changed.
+ */
+ngx_int_t ngx_patient_guard_link_aim(ngx_patient_guard_link_t *link,
     ngx_patient_guard_target_t *target);
 
 /* is it connected, and to none of these addresses? */

@@ -17,41 +17,60 @@ static void ngx_patient_guard_name_again(ngx_patient_guard_name_t *name,
     ngx_msec_int_t delay);
 
 
+ngx_str_t
+ngx_patient_guard_name_bare(ngx_str_t *host)
+{
+    ngx_str_t  bare;
+
+    bare = *host;
+
+    if (bare.len > 2 && bare.data[0] == '[' && bare.data[bare.len - 1] == ']')
+    {
+        bare.data++;
+        bare.len -= 2;
+    }
+
+    return bare;
+}
+
+
 ngx_uint_t
 ngx_patient_guard_name_literal(ngx_str_t *host)
 {
-    u_char   *p;
-    size_t    len;
+    ngx_str_t  bare;
 
-    p = host->data;
-    len = host->len;
+    bare = ngx_patient_guard_name_bare(host);
 
 #if (NGX_HAVE_INET6)
     {
     u_char  address[16];
 
-    if (len > 2 && p[0] == '[' && p[len - 1] == ']') {
-        p++;
-        len -= 2;
-    }
-
-    if (ngx_inet6_addr(p, len, address) == NGX_OK) {
+    if (ngx_inet6_addr(bare.data, bare.len, address) == NGX_OK) {
         return 1;
     }
     }
 #endif
 
-    return ngx_inet_addr(p, len) != INADDR_NONE;
+    return ngx_inet_addr(bare.data, bare.len) != INADDR_NONE;
 }
 
 
 ngx_int_t
-ngx_patient_guard_name_follow(ngx_patient_guard_name_t *name, ngx_log_t *log)
+ngx_patient_guard_name_follow(ngx_patient_guard_name_t *name,
+    ngx_patient_guard_resolve_t *resolve, ngx_str_t *host, in_port_t port,
+    ngx_log_t *log)
 {
-    if (name->resolver == NULL) {
+    if (host->len == 0 || ngx_patient_guard_name_literal(host)) {
+        return NGX_OK;
+    }
+
+    if (resolve->resolver == NULL) {
         return NGX_DECLINED;
     }
 
+    name->resolve = resolve;
+    name->host = *host;
+    name->port = port;
     name->log = log;
 
     name->timer.handler = ngx_patient_guard_name_ask;
@@ -89,7 +108,7 @@ ngx_patient_guard_name_ask(ngx_event_t *ev)
         return;
     }
 
-    ctx = ngx_resolve_start(name->resolver, NULL);
+    ctx = ngx_resolve_start(name->resolve->resolver, NULL);
 
     if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
         ngx_patient_guard_name_again(name, NGX_PATIENT_GUARD_NAME_MIN);
@@ -99,7 +118,7 @@ ngx_patient_guard_name_ask(ngx_event_t *ev)
     ctx->name = name->host;
     ctx->handler = ngx_patient_guard_name_answered;
     ctx->data = name;
-    ctx->timeout = name->timeout;
+    ctx->timeout = name->resolve->timeout;
     ctx->cancelable = 1;
 
     name->ctx = ctx;

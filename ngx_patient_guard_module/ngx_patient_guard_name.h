@@ -15,9 +15,6 @@
 #include <ngx_event.h>
 
 
-#define NGX_PATIENT_GUARD_HOST_MAX  255        /* bytes, RFC 1035, 2.3.4 */
-
-
 typedef struct ngx_patient_guard_name_s  ngx_patient_guard_name_t;
 
 
@@ -30,16 +27,23 @@ typedef void (*ngx_patient_guard_name_pt)(void *data, ngx_addr_t *addrs,
     ngx_uint_t naddrs);
 
 
-/* zeroed to begin with */
+/* by whom names are resolved; read-only once the configuration is loaded */
+
+typedef struct {
+    ngx_resolver_t              *resolver;     /* NULL: none */
+    ngx_msec_t                   timeout;
+} ngx_patient_guard_resolve_t;
+
+
+/* zeroed to begin with, but for the first two */
 
 struct ngx_patient_guard_name_s {
-    ngx_resolver_t              *resolver;
-    ngx_msec_t                   timeout;
-    ngx_str_t                    host;
-    in_port_t                    port;
-
     ngx_patient_guard_name_pt    handler;
     void                        *data;
+
+    ngx_patient_guard_resolve_t *resolve;
+    ngx_str_t                    host;
+    in_port_t                    port;
 
     ngx_resolver_ctx_t          *ctx;          /* asked now */
     ngx_event_t                  timer;        /* until it is asked again */
@@ -48,14 +52,19 @@ struct ngx_patient_guard_name_s {
 };
 
 
+/* the host without the [] of an IPv6 address */
+ngx_str_t ngx_patient_guard_name_bare(ngx_str_t *host);
+
 /* is the text an address, which nobody needs to resolve? */
 ngx_uint_t ngx_patient_guard_name_literal(ngx_str_t *host);
 
 /*
- * All but the last four are set.  NGX_DECLINED: there is no resolver; what was
- * found when nginx started has to do.
+ * The host must outlive the name.  NGX_OK also if there is nothing to follow,
+ * as it is an address, or empty; NGX_DECLINED: there is no resolver, and what
+ * was found when nginx started has to do.
  */
 ngx_int_t ngx_patient_guard_name_follow(ngx_patient_guard_name_t *name,
+    ngx_patient_guard_resolve_t *resolve, ngx_str_t *host, in_port_t port,
     ngx_log_t *log);
 
 /* also if it was never followed */

@@ -59,7 +59,7 @@ ngx_patient_guard_peer_create(ngx_patient_guard_peer_conf_t *conf,
                                 cycle->log);
 
     peer->breaker.log = &peer->link.log;
-    peer->breaker.name = &peer->target.name;
+    peer->breaker.name = &peer->link.target.name;
     peer->breaker.outage = conf->outage;
 
     peer->timer.handler = ngx_patient_guard_peer_timer_handler;
@@ -103,33 +103,15 @@ ngx_int_t
 ngx_patient_guard_peer_found(ngx_patient_guard_peer_t *peer,
     ngx_patient_guard_target_t *target)
 {
-    ngx_pool_t                  *pool;
-    ngx_patient_guard_target_t   copy;
-
-    pool = ngx_create_pool(NGX_PATIENT_GUARD_PEER_POOL, &peer->link.log);
-    if (pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_patient_guard_target_copy(&copy, target, pool) != NGX_OK
-        || ngx_patient_guard_tls_named(&peer->conf.link.tls, &copy.host,
+    if (ngx_patient_guard_link_aim(&peer->link, target) != NGX_OK
+        || ngx_patient_guard_tls_named(&peer->conf.link.tls, &target->host,
                                        peer->pool)
            != NGX_OK)
     {
-        ngx_destroy_pool(pool);
         return NGX_ERROR;
     }
 
-    ngx_patient_guard_link_aim(&peer->link, &copy);
-
-    if (peer->whereabouts) {
-        ngx_destroy_pool(peer->whereabouts);
-    }
-
-    peer->whereabouts = pool;
-    peer->target = copy;
-
-    if (peer->seeking && copy.naddrs) {
+    if (peer->seeking && target->naddrs) {
         peer->seeking = 0;
         (void) ngx_patient_guard_link_connect(&peer->link);
     }
@@ -195,7 +177,6 @@ ngx_patient_guard_peer_destroy(ngx_patient_guard_peer_t *peer)
 
     ngx_queue_remove(&peer->queue);
     ngx_patient_guard_link_destroy(&peer->link);
-    ngx_destroy_pool(peer->whereabouts);
     ngx_destroy_pool(peer->pool);
 }
 
@@ -279,7 +260,7 @@ ngx_patient_guard_peer_connect(ngx_patient_guard_peer_t *peer)
                                 &peer->link.pipeline,
                                 ngx_patient_guard_peer_deadline(&peer->conf));
 
-    if (peer->target.naddrs == 0) {
+    if (peer->link.target.naddrs == 0) {
         peer->seeking = 1;
 
     } else if (ngx_patient_guard_link_connect(&peer->link) != NGX_OK) {
@@ -416,7 +397,8 @@ ngx_patient_guard_peer_memory(ngx_patient_guard_asked_t *asked,
         ngx_log_error(NGX_LOG_WARN, &peer->link.log, 0,
                       "patient guard: redis \"%V\" may evict what is counted "
                       "when its memory is full: its maxmemory-policy is "
-                      "\"%s\", \"noeviction\" is safe", &peer->target.name,
+                      "\"%s\", \"noeviction\" is safe",
+                      &peer->link.target.name,
                       ngx_patient_guard_resp_printable(&policy));
     }
 

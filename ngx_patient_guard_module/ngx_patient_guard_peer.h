@@ -55,10 +55,8 @@ typedef struct {
 struct ngx_patient_guard_peer_s {
     ngx_patient_guard_link_t         link;       /* first */
     ngx_patient_guard_peer_conf_t    conf;
-    ngx_patient_guard_target_t       target;
     ngx_queue_t                      queue;      /* of all peers */
-    ngx_pool_t                      *pool;       /* which it lives in, */
-    ngx_pool_t                      *whereabouts;        /* and its target */
+    ngx_pool_t                      *pool;       /* which it lives in */
     ngx_event_t                      timer;      /* of the nearest deadline */
     ngx_event_t                      reconnect;
     ngx_event_t                      gone;
@@ -95,7 +93,7 @@ ngx_patient_guard_peer_t *ngx_patient_guard_peer_create(
 /*
  * Where it is, of one that had no address, or none that it is connected to
  * elsewhere: see ngx_patient_guard_peer_elsewhere().  The target is copied.
- * NGX_ERROR if memory is short: nothing has changed.
+ * NGX_ERROR if memory is short: it is to be told again.
  */
 ngx_int_t ngx_patient_guard_peer_found(ngx_patient_guard_peer_t *peer,
     ngx_patient_guard_target_t *target);
@@ -117,7 +115,7 @@ void ngx_patient_guard_peer_retire(ngx_patient_guard_peer_t *peer);
 /* all of them, at once and for good; who waits is not told */
 void ngx_patient_guard_peers_destroy(ngx_queue_t *peers);
 
-#define ngx_patient_guard_peer_target(peer)  (&(peer)->target)
+#define ngx_patient_guard_peer_target(peer)  (&(peer)->link.target)
 
 /* may it be asked?  0 while the breaker is open */
 ngx_uint_t ngx_patient_guard_peer_there(ngx_patient_guard_peer_t *peer);

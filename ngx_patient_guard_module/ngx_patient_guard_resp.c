@@ -399,6 +399,21 @@ ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply)
 }
 
 
+ngx_uint_t
+ngx_patient_guard_resp_host(ngx_str_t *text)
+{
+    size_t  i;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] <= ' ' || text->data[i] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return text->len <= NGX_PATIENT_GUARD_HOST_MAX;
+}
+
+
 const char *
 ngx_patient_guard_resp_printable(ngx_str_t *text)
 {

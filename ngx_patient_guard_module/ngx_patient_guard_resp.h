@@ -79,6 +79,9 @@ ngx_uint_t ngx_patient_guard_resp_says(ngx_patient_guard_reply_t *reply,
 /* NOAUTH, WRONGPASS, NOPERM, also in a script: until it is mended */
 ngx_uint_t ngx_patient_guard_resp_refused(ngx_patient_guard_reply_t *reply);
 
+/* may it be a host, whom a reply tells of?  Empty is one that is not told */
+ngx_uint_t ngx_patient_guard_resp_host(ngx_str_t *text);
+
 /* for a log: terminated, cut to 128 bytes, what is not printable a "?" */
 const char *ngx_patient_guard_resp_printable(ngx_str_t *text);
 

@@ -91,7 +91,7 @@ ngx_int_t ngx_patient_guard_script_send(ngx_patient_guard_script_t *script,
 
 /* of a call that is sent now */
 #define ngx_patient_guard_script_deadline(conf)                              \
-    (ngx_current_msec + ngx_patient_guard_script_timeout(conf))
+    ngx_patient_guard_peer_deadline(&(conf)->finder.peer)
 
 /* the next calls bear numbers above all that were given before */
 void ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script);

@@ -238,7 +238,7 @@ ngx_patient_guard_sentinel_fails(void *data, const char *reason,
             ngx_log_error(level, sentinel->cycle->log, 0,
                           "patient guard: no sentinel tells where the redis "
                           "master \"%V\" is; the last one, \"%V\": %s",
-                          &sentinel->conf->master, &watchman->target.name,
+                          &sentinel->conf->master, &watchman->link.target.name,
                           reason);
         }
     }

@@ -50,18 +50,13 @@ ngx_int_t
 ngx_patient_guard_server_aim(ngx_patient_guard_server_t *server,
     ngx_patient_guard_target_t *target)
 {
-    ngx_uint_t  literal;
-
-    literal = (target->host.len == 0
-               || ngx_patient_guard_name_literal(&target->host));
-
     if (ngx_patient_guard_target_copy(&server->target, target, server->pool)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (literal && target->naddrs == 0
+    if (target->naddrs == 0 && ngx_patient_guard_name_literal(&target->host)
         && ngx_patient_guard_target_literal(&server->target, server->pool)
            != NGX_OK)
     {
@@ -75,18 +70,13 @@ ngx_patient_guard_server_aim(ngx_patient_guard_server_t *server,
         return NGX_ERROR;
     }
 
-    if (literal) {
-        return NGX_OK;
-    }
-
-    server->name.resolver = server->conf->resolver;
-    server->name.timeout = server->conf->resolver_timeout;
-    server->name.host = server->target.host;
-    server->name.port = server->target.port;
     server->name.handler = ngx_patient_guard_server_found;
     server->name.data = server;
 
-    if (ngx_patient_guard_name_follow(&server->name, server->cycle->log)
+    if (ngx_patient_guard_name_follow(&server->name, &server->conf->resolve,
+                                      &server->target.host,
+                                      server->target.port,
+                                      server->cycle->log)
         != NGX_OK
         && target->naddrs == 0)
     {

@@ -1,10 +1,6 @@
 
 #include "ngx_patient_guard_slots.h"
 #include "ngx_patient_guard_alias.h"
-#include "ngx_patient_guard_name.h"
-
-
-static ngx_int_t ngx_patient_guard_slots_host(ngx_str_t *host);
 
 
 ngx_uint_t
@@ -85,28 +81,7 @@ ngx_patient_guard_slots_next(ngx_patient_guard_reply_t *reply, ngx_uint_t *i,
 
     *i = item - reply->items;
 
-    return ngx_patient_guard_slots_host(&slots->host);
-}
-
-
-/* "?": the node itself does not know; port 0 goes with it */
-
-static ngx_int_t
-ngx_patient_guard_slots_host(ngx_str_t *host)
-{
-    ngx_uint_t  i;
-
-    if (host->len > NGX_PATIENT_GUARD_HOST_MAX) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < host->len; i++) {
-        if (host->data[i] <= ' ' || host->data[i] >= 0x7f) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_patient_guard_resp_host(&slots->host) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -156,5 +131,5 @@ ngx_patient_guard_slots_moved(ngx_str_t *text,
     slots->host.len = colon - slots->host.data;
     slots->port = port;
 
-    return ngx_patient_guard_slots_host(&slots->host);
+    return ngx_patient_guard_resp_host(&slots->host) ? NGX_OK : NGX_ERROR;
 }

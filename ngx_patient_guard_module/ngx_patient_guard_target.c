@@ -97,8 +97,7 @@ ngx_int_t
 ngx_patient_guard_target_literal(ngx_patient_guard_target_t *target,
     ngx_pool_t *pool)
 {
-    u_char      *p;
-    size_t       len;
+    ngx_str_t    host;
     ngx_addr_t  *addr;
 
     addr = ngx_palloc(pool, sizeof(ngx_addr_t));
@@ -106,15 +105,9 @@ ngx_patient_guard_target_literal(ngx_patient_guard_target_t *target,
         return NGX_ERROR;
     }
 
-    p = target->host.data;
-    len = target->host.len;
+    host = ngx_patient_guard_name_bare(&target->host);
 
-    if (len > 2 && p[0] == '[' && p[len - 1] == ']') {
-        p++;
-        len -= 2;
-    }
-
-    if (ngx_parse_addr(pool, addr, p, len) != NGX_OK) {
+    if (ngx_parse_addr(pool, addr, host.data, host.len) != NGX_OK) {
         return NGX_ERROR;
     }
 

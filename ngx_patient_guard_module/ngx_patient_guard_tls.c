@@ -20,31 +20,26 @@ ngx_int_t
 ngx_patient_guard_tls_named(ngx_patient_guard_tls_conf_t *conf,
     ngx_str_t *host, ngx_pool_t *pool)
 {
-    u_char  *p, *last;
+    ngx_str_t  name;
 
     if (conf->name.len == 0) {
 
-        /* [v6], and the dot that ends a full name: RFC 6066, 3 */
+        name = ngx_patient_guard_name_bare(host);
 
-        p = host->data;
-        last = p + host->len;
+        /* the dot that ends a full name: RFC 6066, 3 */
 
-        if (host->len > 2 && *p == '[' && last[-1] == ']') {
-            p++;
-            last--;
-
-        } else if (host->len > 1 && last[-1] == '.') {
-            last--;
+        if (name.len > 1 && name.data[name.len - 1] == '.') {
+            name.len--;
         }
 
-        conf->name.len = last - p;
-        conf->name.data = ngx_pnalloc(pool, conf->name.len + 1);
+        conf->name.len = name.len;
+        conf->name.data = ngx_pnalloc(pool, name.len + 1);
 
         if (conf->name.data == NULL) {
             return NGX_ERROR;
         }
 
-        (void) ngx_cpystrn(conf->name.data, p, conf->name.len + 1);
+        (void) ngx_cpystrn(conf->name.data, name.data, name.len + 1);
     }
 
     conf->address = ngx_patient_guard_name_literal(&conf->name);

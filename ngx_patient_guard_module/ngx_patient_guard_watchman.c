@@ -2,7 +2,6 @@
 #include "ngx_patient_guard_watchman.h"
 
 
-#define NGX_PATIENT_GUARD_WATCHMAN_POOL    1024
 #define NGX_PATIENT_GUARD_WATCHMAN_WORDS   5   /* of +switch-master */
 #define NGX_PATIENT_GUARD_WATCHMAN_REASON  256
 
@@ -36,7 +35,6 @@ ngx_patient_guard_watchman_init(ngx_patient_guard_watchman_t *watchman,
 {
     ngx_patient_guard_link_conf_t  *conf;
 
-    watchman->target = *target;
     watchman->master = &finder->master;
     watchman->timeout = finder->peer.timeout;
     watchman->log = cycle->log;
@@ -64,22 +62,17 @@ ngx_patient_guard_watchman_init(ngx_patient_guard_watchman_t *watchman,
 
     ngx_patient_guard_link_init(&watchman->link, conf, cycle->pool,
                                 cycle->log);
-    ngx_patient_guard_link_aim(&watchman->link, target);
 
-    if (target->host.len == 0
-        || ngx_patient_guard_name_literal(&target->host))
-    {
-        return NGX_OK;
+    if (ngx_patient_guard_link_aim(&watchman->link, target) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    watchman->name.resolver = finder->resolver;
-    watchman->name.timeout = finder->resolver_timeout;
-    watchman->name.host = target->host;
-    watchman->name.port = target->port;
     watchman->name.handler = ngx_patient_guard_watchman_moved;
     watchman->name.data = watchman;
 
-    (void) ngx_patient_guard_name_follow(&watchman->name, cycle->log);
+    (void) ngx_patient_guard_name_follow(&watchman->name, &finder->resolve,
+                                         &target->host, target->port,
+                                         cycle->log);
 
     return NGX_OK;
 }
@@ -92,10 +85,6 @@ ngx_patient_guard_watchman_destroy(ngx_patient_guard_watchman_t *watchman)
 
     ngx_patient_guard_name_stop(&watchman->name);
     ngx_patient_guard_link_destroy(&watchman->link);
-
-    if (watchman->addrs) {
-        ngx_destroy_pool(watchman->addrs);
-    }
 }
 
 
@@ -107,8 +96,7 @@ ngx_patient_guard_watchman_moved(void *data, ngx_addr_t *addrs,
 {
     ngx_patient_guard_watchman_t  *watchman = data;
 
-    ngx_pool_t                  *pool;
-    ngx_patient_guard_target_t   target;
+    ngx_patient_guard_target_t  target;
 
     if (watchman->link.state != NGX_PATIENT_GUARD_LINK_DOWN) {
 
@@ -117,27 +105,11 @@ ngx_patient_guard_watchman_moved(void *data, ngx_addr_t *addrs,
         return;
     }
 
-    pool = ngx_create_pool(NGX_PATIENT_GUARD_WATCHMAN_POOL, watchman->log);
-    if (pool == NULL) {
-        return;
-    }
-
-    target = watchman->target;
+    target = watchman->link.target;
     target.addrs = addrs;
     target.naddrs = naddrs;
 
-    if (ngx_patient_guard_target_copy(&target, &target, pool) != NGX_OK) {
-        ngx_destroy_pool(pool);
-        return;
-    }
-
-    ngx_patient_guard_link_aim(&watchman->link, &target);
-
-    if (watchman->addrs) {
-        ngx_destroy_pool(watchman->addrs);
-    }
-
-    watchman->addrs = pool;
+    (void) ngx_patient_guard_link_aim(&watchman->link, &target);
 }
 
 
@@ -351,19 +323,11 @@ static ngx_int_t
 ngx_patient_guard_watchman_tell(ngx_patient_guard_watchman_t *watchman,
     ngx_str_t *host, ngx_str_t *port)
 {
-    size_t     i;
     ngx_int_t  number;
-
-    for (i = 0; i < host->len; i++) {
-        if (host->data[i] <= ' ' || host->data[i] >= 0x7f) {
-            ngx_patient_guard_watchman_fail(watchman, "invalid reply", 0);
-            return NGX_ERROR;
-        }
-    }
 
     number = ngx_atoi(port->data, port->len);
 
-    if (host->len == 0 || host->len > NGX_PATIENT_GUARD_HOST_MAX
+    if (host->len == 0 || !ngx_patient_guard_resp_host(host)
         || number < 1 || number > 65535)
     {
         ngx_patient_guard_watchman_fail(watchman, "invalid reply", 0);

@@ -23,9 +23,7 @@ typedef struct ngx_patient_guard_watchman_s  ngx_patient_guard_watchman_t;
 struct ngx_patient_guard_watchman_s {
     ngx_patient_guard_link_t        link;      /* first */
     ngx_patient_guard_link_conf_t   conf;
-    ngx_patient_guard_target_t      target;
     ngx_patient_guard_name_t        name;
-    ngx_pool_t                     *addrs;     /* since the name has moved */
     ngx_str_t                      *master;
     ngx_log_t                      *log;
     ngx_event_t                     late;
