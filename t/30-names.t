@@ -196,8 +196,7 @@ stop_dns();
 --- http_config eval: ::resolver()
 --- policy eval: ::policy('started.test')
 --- config eval: $::config
---- error_log
-[error]
+--- error_log eval: qr/start worker|[error]/
 --- after
 my %told;
 my $end = time + 2;
@@ -205,6 +204,7 @@ while (time < $end) { $told{ told() }++; sleep 0.02 }
 is_deeply([keys %told], ['200 redis'], 'the address of the start holds')
     or diag(join ', ', %told);
 is(count(0, 'is away'), 0, 'and Redis is there');
+like(error_log(), qr/\[error\] [^\n]*while resolving/, 'as nginx says');
 zone('started.test' => '127.0.0.4');
 start_dns();
 ok(counted_at('127.0.0.4'), 'until DNS comes');

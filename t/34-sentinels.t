@@ -38,8 +38,7 @@ __DATA__
 ::policy(::at('tls') =~ s/sentinel_password_file=\S+;/"sentinel_password_file="
     . ::secret('wrong', 'wrong') . ";"/er)
 --- config eval: $::config
---- error_log
-[crit]
+--- error_log eval: qr/start worker|[crit]/
 --- after
 my %told;
 my $end = time + 3;
@@ -106,8 +105,7 @@ $rig->settled;
 === TEST 7: no sentinel knows a master of that name
 --- policy eval: ::policy(::at('plain', undef, 'nobody'))
 --- config eval: $::config
---- error_log
-[error]
+--- error_log eval: qr/start worker|[error]/
 --- after
 my %told;
 my $end = time + 2;
@@ -115,6 +113,8 @@ while (time < $end) { $told{ told('dupont') }++; sleep 0.02 }
 is_deeply([keys %told], ['200 local'], 'on_outage') or diag(join ', ', %told);
 is(count(0, 'is away: '), 1, 'said once');
 like(error_log(), qr/is away: [^\n]*\bnobody\b/, 'and clearly');
+like(error_log(), qr/\[error\] [^\n]*no sentinel tells [^\n]*"nobody"/,
+     'as an error');
 my @connected = map { $_->info('total_connections_received') }
     @{ $::rigs{plain}{sentinels} };
 sleep 1;

@@ -69,14 +69,14 @@ is(told($_->[0]), '200 redis', "$_->[0]: counted") for values %of;
 --- policy eval
 ::policy(::at('plain', ::closed()))
 --- config eval: $::config
---- error_log
-[error]
+--- error_log eval: qr/start worker|[error]/
 --- after
 my %told;
 my $end = time + 1.5;
 while (time < $end) { $told{ told('dupont') }++; sleep 0.02 }
 is_deeply([keys %told], ['200 local'], 'on_outage') or diag(join ', ', %told);
-is(count(0, 'is away: '), 1, 'said once');
+is(count(0, '\[error\] [^\n]*is away: '), 1, 'said once');
+is(count(0, 'is away: '), 1, 'and not otherwise');
 
 
 
@@ -85,8 +85,7 @@ is(count(0, 'is away: '), 1, 'said once');
 --- policy eval
 ::policy(::at('plain', "127.0.0.1:\$PG_REDIS_PORT"))
 --- config eval: $::config
---- error_log
-[crit]
+--- error_log eval: qr/start worker|[crit]/
 --- after
 my %told;
 my $end = time + 1.5;
@@ -94,7 +93,7 @@ wait_for(sub { error_log() =~ /is away/ });
 while (time < $end) { $told{ told('dupont') }++; sleep 0.02 }
 is_deeply([keys %told], ['200 local'], 'on_outage') or diag(join ', ', %told);
 is(count(0, 'is away: '), 1, 'said once');
-like(error_log(), qr/is away: [^\n]*cluster/i, 'and clearly');
+like(error_log(), qr/\[crit\] [^\n]*is away: [^\n]*cluster/i, 'and clearly');
 
 
 

@@ -133,7 +133,13 @@ sub settled {
     my ($cluster, $seconds) = @_;
 
     my ($first) = $cluster->alive;
-    $first->wait_until('settled', sub { $cluster->in_step }, $seconds // 60);
+    return if eval {
+        $first->wait_until('settled', sub { $cluster->in_step },
+                           $seconds // 60);
+        1;
+    };
+    die $@, map { ($_->address, ":\n", $_->cli('CLUSTER', 'NODES'), "\n") }
+        $cluster->alive;
 }
 
 sub in_step {
@@ -359,6 +365,11 @@ sub join {
     $cluster->meet($server);
     $server->wait_until('has joined', sub {
         my @alive = $cluster->alive;
+        # one that thinks it is earlier is not believed what it has
+        my %epochs = map { $_ => 1 }
+            map { $_->cli('CLUSTER', 'INFO')
+                      =~ /cluster_current_epoch:(\d+)/ } @alive;
+        return 0 if CORE::keys(%epochs) != 1;
         return $cluster->in_step && !grep { my @nodes = nodes($_);
                                             @nodes < @alive } @alive;
     });
