@@ -118,16 +118,17 @@ sub nodes {
     my ($server) = @_;
 
     return map {
-        my ($id, $address, $flags, $master, undef, undef, undef, $link,
+        my ($id, $address, $flags, $master, undef, undef, $epoch, $link,
             @slots) = split ' ';
         my ($port) = $address =~ /:(\d+)@/;
         { id => $id, port => $port, flags => $flags, master => $master,
-          link => $link, slots => [map { /^(\d+)(?:-(\d+))?$/
+          epoch => $epoch, link => $link, slots => [map { /^(\d+)(?:-(\d+))?$/
                                          ? [$1, $2 // $1] : () } @slots] }
     } grep { /^\w+ \S*:\d+@/ } split /\n/, $server->cli('CLUSTER', 'NODES');
 }
 
-# all that are alive know of all who owns what, and serve it
+# All that are alive know of all who owns what, since which epoch, and serve
+# it: who does not know of a later epoch takes slots and is not believed.
 
 sub settled {
     my ($cluster, $seconds) = @_;
@@ -159,7 +160,8 @@ sub in_step {
             && $server->info('master_link_status') ne 'up';
         $maps{ CORE::join ' ', sort map {
             my $node = $_;
-            map { "$node->{id}:$_->[0]-$_->[1]" } @{ $node->{slots} }
+            map { "$node->{id}:$node->{epoch}:$_->[0]-$_->[1]" }
+                @{ $node->{slots} }
         } @nodes } = 1;
     }
     return CORE::keys(%maps) == 1;
@@ -280,6 +282,7 @@ sub sources {
 sub open {
     my ($cluster, $to, @slots) = @_;
 
+    $cluster->settled;
     for my $source ($cluster->sources($to, @slots)) {
         my ($from, $of) = @$source;
         done($to, map { ['CLUSTER', 'SETSLOT', $_, 'IMPORTING', $from->{id}] }
@@ -365,11 +368,6 @@ sub join {
     $cluster->meet($server);
     $server->wait_until('has joined', sub {
         my @alive = $cluster->alive;
-        # one that thinks it is earlier is not believed what it has
-        my %epochs = map { $_ => 1 }
-            map { $_->cli('CLUSTER', 'INFO')
-                      =~ /cluster_current_epoch:(\d+)/ } @alive;
-        return 0 if CORE::keys(%epochs) != 1;
         return $cluster->in_step && !grep { my @nodes = nodes($_);
                                             @nodes < @alive } @alive;
     });
