@@ -14,7 +14,8 @@
 
 
 #define NGX_PATIENT_GUARD_LIMITS         16    /* of one policy, at most */
-#define NGX_PATIENT_GUARD_PATIENTS       512   /* named by one lookup */
+#define NGX_PATIENT_GUARD_PATIENTS       512   /* named by one request */
+#define NGX_PATIENT_GUARD_DISCLOSED      4096  /* by one response, at once */
 #define NGX_PATIENT_GUARD_ACCOUNT_LEN    256   /* bytes, longer is missing */
 #define NGX_PATIENT_GUARD_HOST_MAX       255   /* bytes, RFC 1035, 2.3.4 */
 
@@ -105,7 +106,8 @@ typedef struct {
     ngx_patient_guard_account_t  previous;     /* zero: no second key */
 
     ngx_patient_guard_named_t   *patients;     /* distinct */
-    ngx_uint_t                   npatients;    /* at least 1 */
+    ngx_uint_t                   npatients;
+    uint32_t                     records;      /* read, for "lookups" */
 
     ngx_patient_guard_limit_t   *limits;       /* with the counts that hold */
     ngx_uint_t                   nlimits;      /*   for this lookup         */
@@ -124,6 +126,14 @@ typedef struct {
 
     unsigned                     dry_run:1;    /* opens no challenge */
     unsigned                     exempt:1;     /* counted, never refused */
+    unsigned                     forced:1;     /* counted, for it has left */
+
+    /*
+     * Who the patients are the response will tell: room for them is wanted,
+     * and for one record at least, but only records are charged.
+     */
+
+    unsigned                     unnamed:1;
 } ngx_patient_guard_lookup_t;
 
 

@@ -10,10 +10,13 @@
 
 /* arguments of EVALSHA beside the keys and those of the limits */
 #define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 11)
+#define NGX_PATIENT_GUARD_ARGS_COUNT   1
 #define NGX_PATIENT_GUARD_ARGS_SYNC    3
 #define NGX_PATIENT_GUARD_ARGS_LIMIT   5
 
 /* flags: see the script */
+#define NGX_PATIENT_GUARD_CALL_EXEMPT  2
+#define NGX_PATIENT_GUARD_CALL_UNNAMED 4
 #define NGX_PATIENT_GUARD_CALL_SYNC    8
 #define NGX_PATIENT_GUARD_CALL_SETS    16
 
@@ -132,7 +135,7 @@ ngx_patient_guard_call_most(ngx_str_t *keys,
     ngx_uint_t  i;
 
     size = NGX_PATIENT_GUARD_RESP_HEAD
-           + NGX_PATIENT_GUARD_ARGS_FIXED
+           + (NGX_PATIENT_GUARD_ARGS_FIXED + NGX_PATIENT_GUARD_ARGS_COUNT)
              * ngx_patient_guard_resp_size(NGX_INT64_LEN)
            + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_CALL_DIGEST)
            + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_COUNT_SCRIPT_LEN)
@@ -176,9 +179,13 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
     call.proof = lookup->proof;
     call.since = lookup->since;
     call.challenger = lookup->challenger;
-    call.flags = lookup->dry_run + 2 * lookup->exempt;
+    call.flags = lookup->dry_run
+                 + (lookup->exempt ? NGX_PATIENT_GUARD_CALL_EXEMPT : 0)
+                 + (lookup->unnamed ? NGX_PATIENT_GUARD_CALL_UNNAMED : 0);
 
     p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
+
+    p = ngx_patient_guard_resp_number(p, lookup->records);
 
     for (i = 0; i < lookup->nlimits; i++) {
         p = ngx_patient_guard_call_limit(p, &lookup->limits[i]);
@@ -262,7 +269,8 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
         nargs += NGX_PATIENT_GUARD_ARGS_SYNC
                  + (NGX_PATIENT_GUARD_ARGS_LIMIT + 1) * call->nlimits;
     } else {
-        nargs += NGX_PATIENT_GUARD_ARGS_LIMIT * call->nlimits;
+        nargs += NGX_PATIENT_GUARD_ARGS_COUNT
+                 + NGX_PATIENT_GUARD_ARGS_LIMIT * call->nlimits;
     }
 
     p = ngx_patient_guard_resp_command(p, nargs);

@@ -131,9 +131,10 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
 
         if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
             ngx_patient_guard_charge_count(node, weighed[i].queue,
-                                           lookup->npatients,
+                                           lookup->records,
                                            weighed[i].slice, count_state);
-        } else {
+
+        } else if (!lookup->unnamed) {
             ngx_patient_guard_charge_set(node, weighed[i].queue, lookup,
                                          ngx_patient_guard_set_cap(
                                                               limit->count),
@@ -456,7 +457,7 @@ ngx_patient_guard_cost(ngx_patient_guard_node_t *node,
     ngx_uint_t  i;
 
     if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
-        return lookup->npatients;
+        return lookup->records ? lookup->records : lookup->unnamed;
     }
 
     cost = 0;

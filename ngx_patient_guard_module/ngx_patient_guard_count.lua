@@ -19,10 +19,12 @@
 -- superseded.
 --
 -- KEYS  account [, the same account under the other key of the secret]
--- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 8 SYNC, 16 SYNC that
---       asks for the sets), grants, their window, aliases of the patients,
+-- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 4 unnamed: who the
+--       patients are will be told later, 8 SYNC, 16 SYNC that asks for the
+--       sets), grants, their window, aliases of the patients,
 --       the same under the other key or "", since when the node knows of a
 --       challenge or 0, its limit's state, session or "";
+--       COUNT: how many records are read;
 --       SYNC: when the node knows the challenge was last passed, the number
 --       of its counts in that session, what was charged without an answer:
 --       session, number I8, when I8 (ms), count I4 each;
@@ -46,17 +48,19 @@ local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
 local flags = tonumber(ARGV[4])
 local dry_run, exempt = flags % 2 == 1, flags % 4 >= 2
+local unnamed = flags % 8 >= 4
 local sync, tell = flags >= 8, flags >= 16
 local grants_count, grants_window = tonumber(ARGV[5]), tonumber(ARGV[6])
 local current, previous = ARGV[7], ARGV[8]
 local npatients = #current / 8
 local session = ARGV[11]
+local records = sync and 0 or tonumber(ARGV[12])
 
 local limits, fields = {}, {'!challenge', '!grants', '!cleared', '@'}
 local BEFORE = #fields
 local ttl = grants_window
 
-for i = sync and 15 or 12, #ARGV, sync and 6 or 5 do
+for i = sync and 15 or 13, #ARGV, sync and 6 or 5 do
     local limit = {state = ARGV[i], set = ARGV[i + 1] == '1',
                    action = tonumber(ARGV[i + 2]),
                    window = tonumber(ARGV[i + 3]),
@@ -267,6 +271,34 @@ local function known(set, patient)
            or previous ~= '' and find(set, string.sub(previous, from, to))
 end
 
+-- how many of the patients the set does not have
+
+local function strangers(set)
+    local cost, there = 0, {}
+
+    if npatients > FEW then
+        for at = 1, #set, 8 do
+            there[string.sub(set, at, at + 7)] = true
+        end
+    end
+
+    for patient = 1, npatients do
+        local from, to = 8 * patient - 7, 8 * patient
+        local had
+
+        if npatients > FEW then
+            had = there[string.sub(current, from, to)]
+                  or previous ~= '' and there[string.sub(previous, from, to)]
+        else
+            had = known(set, patient)
+        end
+
+        cost = cost + (had and 0 or 1)
+    end
+
+    return cost
+end
+
 local function charge_count(window, slice, count)
     local slot = slice % (SLICES + 1) + 1
 
@@ -286,39 +318,6 @@ local function slice_of(window, at)
     end
 
     return slice
-end
-
-local function charge_set(window, cap)
-    local counts, set = window.counts, window.set
-    local newest = window.newest % (SLICES + 1) + 1
-    local added = {}
-
-    for patient = 1, npatients do
-        local alias = string.sub(current, 8 * patient - 7, 8 * patient)
-        local at = known(set, patient)
-
-        if at then
-            local slot = slice_of(window, at) % (SLICES + 1) + 1
-
-            if slot ~= newest then
-                counts[slot] = counts[slot] - 1
-                counts[newest] = counts[newest] + 1
-                set = string.sub(set, 1, at - 1) .. string.sub(set, at + 8)
-                      .. alias
-
-            elseif string.sub(set, at, at + 7) ~= alias then
-                set = string.sub(set, 1, at - 1) .. alias
-                      .. string.sub(set, at + 8)
-            end
-
-        elseif window.total < cap then
-            window.total = window.total + 1
-            added[#added + 1] = alias
-        end
-    end
-
-    counts[newest] = counts[newest] + #added
-    window.set = set .. table.concat(added)
 end
 
 -- SYNC: one patient whom a node has counted in a slice
@@ -363,15 +362,17 @@ local function add_count(window, slice, count)
     end
 end
 
--- many at once: the set is taken apart and put together again
+-- Many at once: the set is taken apart and put together again.  Who is there
+-- under the other key bears the name that "renamed" has for him.
 
-local function add_patients(window, told, cap)
+local function add_patients(window, told, cap, renamed)
     local lists, where, at = {}, {}, 1
 
     for slice = window.newest - SLICES, window.newest do
         local list = {}
         for i = 1, window.counts[slice % (SLICES + 1) + 1] do
-            list[i] = string.sub(window.set, at, at + 7)
+            local alias = string.sub(window.set, at, at + 7)
+            list[i] = renamed[alias] or alias
             where[list[i]] = slice
             at = at + 8
         end
@@ -400,12 +401,66 @@ local function add_patients(window, told, cap)
         for _, alias in ipairs(lists[slice]) do
             if where[alias] == slice then
                 set[#set + 1] = alias
+                where[alias] = nil
             end
         end
         window.counts[slice % (SLICES + 1) + 1] = #set - before
     end
 
     window.set, window.total = table.concat(set), #set
+end
+
+-- as told by a node, all in the present
+
+local function charge_many(window, cap)
+    local told, renamed = {}, {}
+
+    for at = 1, #current, 8 do
+        local alias = string.sub(current, at, at + 7)
+        told[#told + 1] = {alias, window.newest}
+        if previous ~= '' then
+            renamed[string.sub(previous, at, at + 7)] = alias
+        end
+    end
+
+    add_patients(window, told, cap, renamed)
+end
+
+local function charge_set(window, cap)
+    if npatients > FEW then
+        return charge_many(window, cap)
+    end
+
+    local counts, set = window.counts, window.set
+    local newest = window.newest % (SLICES + 1) + 1
+    local added = {}
+
+    for patient = 1, npatients do
+        local alias = string.sub(current, 8 * patient - 7, 8 * patient)
+        local at = known(set, patient)
+
+        if at then
+            local slot = slice_of(window, at) % (SLICES + 1) + 1
+
+            if slot ~= newest then
+                counts[slot] = counts[slot] - 1
+                counts[newest] = counts[newest] + 1
+                set = string.sub(set, 1, at - 1) .. string.sub(set, at + 8)
+                      .. alias
+
+            elseif string.sub(set, at, at + 7) ~= alias then
+                set = string.sub(set, 1, at - 1) .. alias
+                      .. string.sub(set, at + 8)
+            end
+
+        elseif window.total < cap then
+            window.total = window.total + 1
+            added[#added + 1] = alias
+        end
+    end
+
+    counts[newest] = counts[newest] + #added
+    window.set = set .. table.concat(added)
 end
 
 local function add_window(window, limit, counted)
@@ -434,7 +489,7 @@ local function add_window(window, limit, counted)
     end
 
     if #told > FEW then
-        add_patients(window, told, cap)
+        add_patients(window, told, cap, {})
     else
         for _, one in ipairs(told) do
             add_patient(window, one[1], one[2], cap)
@@ -521,15 +576,10 @@ local function weigh()
     local refuse = since and true or false
 
     for i, limit in ipairs(limits) do
-        local cost = npatients
+        local cost = unnamed and math.max(records, 1) or records
 
         if limit.set then
-            cost = 0
-            for patient = 1, npatients do
-                if not known(windows[i].set, patient) then
-                    cost = cost + 1
-                end
-            end
+            cost = strangers(windows[i].set)
         end
 
         rooms[i] = cost == 0 and 0 or wait(windows[i], cost, limit.count)
@@ -552,9 +602,11 @@ end
 local function charge()
     for i, limit in ipairs(limits) do
         if limit.set then
-            charge_set(windows[i], math.min(2 * limit.count, 4294967295))
+            if not unnamed then
+                charge_set(windows[i], math.min(2 * limit.count, 4294967295))
+            end
         else
-            charge_count(windows[i], windows[i].newest, npatients)
+            charge_count(windows[i], windows[i].newest, records)
         end
         changed[limit.state] = windows[i]
     end

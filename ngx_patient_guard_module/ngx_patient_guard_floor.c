@@ -301,6 +301,10 @@ ngx_patient_guard_floor_stale(ngx_patient_guard_shm_t *shm,
 
     zone = &shm->node->zone;
 
+    if (lookup->unnamed) {
+        return 0;
+    }
+
     for (i = 0; i < lookup->nlimits; i++) {
         for (n = 0; n < lookup->npatients; n++) {
 
@@ -368,13 +372,13 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     refuse = ngx_patient_guard_weigh(shm->node, member, lookup, tally,
                                      weighed);
 
-    if (!refuse || lookup->exempt) {
+    if (!refuse || lookup->exempt || lookup->forced) {
         state = NGX_PATIENT_GUARD_UNSENT;
 
         if (call->number
             && ngx_patient_guard_parcel_doubt(shm->node, member,
                                  call->number, call->worker, lookup->now,
-                                 (uint32_t) lookup->npatients, until)
+                                 lookup->records, until)
                == NGX_OK)
         {
             state = NGX_PATIENT_GUARD_SENT;

@@ -43,6 +43,9 @@ typedef struct {
 
 static ngx_int_t ngx_patient_guard_redis_count(
     ngx_patient_guard_store_t *store, ngx_patient_guard_op_t *op);
+static ngx_int_t ngx_patient_guard_redis_charge(
+    ngx_patient_guard_store_t *store, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
 static void ngx_patient_guard_redis_forget(ngx_patient_guard_op_t *op);
 static ngx_int_t ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
     ngx_patient_guard_op_t *op, ngx_int_t rc);
@@ -82,6 +85,7 @@ ngx_patient_guard_redis_create(ngx_patient_guard_redis_conf_t *conf,
     }
 
     redis->store.count = ngx_patient_guard_redis_count;
+    redis->store.charge = ngx_patient_guard_redis_charge;
     redis->store.forget = ngx_patient_guard_redis_forget;
     redis->conf = conf;
     redis->shm = conf->script.shm;
@@ -215,6 +219,25 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
     ngx_patient_guard_ask_free(ask);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_patient_guard_redis_charge(ngx_patient_guard_store_t *store,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    ngx_patient_guard_redis_t  *redis = (ngx_patient_guard_redis_t *) store;
+
+    ngx_int_t                       rc;
+    ngx_patient_guard_unanswered_t  none;
+
+    none.number = 0;
+
+    rc = ngx_patient_guard_floor_count(redis->shm, lookup, tally, &none, 0);
+
+    ngx_patient_guard_merge_soon(redis->merge);
+
+    return rc;
 }
 
 

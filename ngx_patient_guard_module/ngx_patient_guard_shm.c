@@ -13,6 +13,9 @@ static uint64_t ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm,
 static ngx_int_t ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm);
 static ngx_int_t ngx_patient_guard_shm_store_count(
     ngx_patient_guard_store_t *store, ngx_patient_guard_op_t *op);
+static ngx_int_t ngx_patient_guard_shm_charge(
+    ngx_patient_guard_store_t *store, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
 static void ngx_patient_guard_shm_forget(ngx_patient_guard_op_t *op);
 
 
@@ -29,6 +32,7 @@ ngx_patient_guard_shm_init(ngx_shm_zone_t *zone, void *data)
     shm = zone->data;
 
     shm->store.count = ngx_patient_guard_shm_store_count;
+    shm->store.charge = ngx_patient_guard_shm_charge;
     shm->store.forget = ngx_patient_guard_shm_forget;
     shm->pool = (ngx_slab_pool_t *) zone->shm.addr;
     shm->name = zone->shm.name;
@@ -237,7 +241,7 @@ ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
         refuse = ngx_patient_guard_weigh(shm->node, member, lookup, tally,
                                          weighed);
 
-        if (!refuse || lookup->exempt) {
+        if (!refuse || lookup->exempt || lookup->forced) {
             ngx_patient_guard_charge(shm->node, lookup, tally, weighed,
                                      NGX_PATIENT_GUARD_SENT,
                                      NGX_PATIENT_GUARD_SENT);
@@ -336,6 +340,15 @@ ngx_patient_guard_shm_store_count(ngx_patient_guard_store_t *store,
 {
     return ngx_patient_guard_shm_count((ngx_patient_guard_shm_t *) store,
                                        &op->lookup, &op->tally);
+}
+
+
+static ngx_int_t
+ngx_patient_guard_shm_charge(ngx_patient_guard_store_t *store,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    return ngx_patient_guard_shm_count((ngx_patient_guard_shm_t *) store,
+                                       lookup, tally);
 }
 
 

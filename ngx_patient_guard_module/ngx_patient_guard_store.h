@@ -44,6 +44,15 @@ struct ngx_patient_guard_store_s {
     ngx_int_t                  (*count)(ngx_patient_guard_store_t *store,
                                     ngx_patient_guard_op_t *op);
 
+    /*
+     * What has left already, or is leaving: charged at once.  With "forced"
+     * it is, whether it fits or not, and the tally tells whether it did; the
+     * fleet is told within an interval.  NGX_ERROR: no room, or no store.
+     */
+    ngx_int_t                  (*charge)(ngx_patient_guard_store_t *store,
+                                    ngx_patient_guard_lookup_t *lookup,
+                                    ngx_patient_guard_tally_t *tally);
+
     /* the caller goes away: may be called at any time, any number of times */
     void                       (*forget)(ngx_patient_guard_op_t *op);
 };

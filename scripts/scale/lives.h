@@ -83,6 +83,7 @@ ask(int server, account_t *account, view_t *view)
     lookup.account = server_account(account->name);
     lookup.patients = &named;
     lookup.npatients = 1;
+    lookup.records = 1;
     lookup.limits = policy.limits;
     lookup.nlimits = policy.nlimits;
     lookup.grants = &policy.grants;

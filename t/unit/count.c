@@ -175,6 +175,8 @@ read_lookup(scenario_t *scenario, vectors_t *v,
         lookup->npatients++;
     }
 
+    lookup->records = lookup->npatients;
+
     return i + 1;
 }
 

@@ -537,6 +537,7 @@ a_lookup(node_t *node)
     lookup.account = account;
     lookup.patients = named;
     lookup.npatients = n;
+    lookup.records = n;
     lookup.limits = limits;
     lookup.nlimits = nlimits;
     lookup.grants = &grants;

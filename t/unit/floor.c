@@ -29,6 +29,7 @@ begin(void)
     lookup.account.word[0]++;
     lookup.patients = &patient;
     lookup.npatients = 1;
+    lookup.records = 1;
     lookup.limits = &limit;
     lookup.nlimits = 1;
     lookup.grants = &grants;

@@ -25,7 +25,8 @@
 #define OPS       60            /* of one trace, at most */
 #define LIMITS    5
 #define PATIENTS  14            /* in the world */
-#define NAMED     4             /* by one lookup */
+#define NAMED     9             /* by one lookup: few and many are told apart */
+#define RECORDS   12            /* read by one lookup */
 
 
 /* what a limit has charged: a line for each patient of each lookup */
@@ -37,7 +38,7 @@ typedef struct {
 
 typedef struct {
     uint64_t                     newest;
-    charge_t                     charges[OPS * NAMED];
+    charge_t                     charges[OPS * RECORDS];
     int                          n;
 } history_t;
 
@@ -238,8 +239,12 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
     set = (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN);
     h = &model->limits[i];
 
-    for (n = cost = 0; n < lookup->npatients; n++) {
-        cost += !(set && known(h, op->patients[n]));
+    cost = lookup->records ? lookup->records : lookup->unnamed;
+
+    if (set) {
+        for (n = cost = 0; n < lookup->npatients; n++) {
+            cost += !known(h, op->patients[n]);
+        }
     }
 
     op->model.rooms[i].total = left(h, set, 0);
@@ -271,8 +276,12 @@ model_charge(model_t *model, op_t *op, ngx_uint_t i)
     set = (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN);
     h = &model->limits[i];
 
-    for (n = 0; n < op->lookup.npatients; n++) {
-        if (!set || known(h, op->patients[n])
+    for (n = 0; !set && n < op->lookup.records; n++) {
+        charge(h, 0);
+    }
+
+    for (n = 0; set && !op->lookup.unnamed && n < op->lookup.npatients; n++) {
+        if (known(h, op->patients[n])
             || left(h, set, 0) < 2 * (uint64_t) limit->count)
         {
             charge(h, op->patients[n]);
@@ -482,6 +491,18 @@ draw_patients(op_t *op)
 
     op->lookup.patients = op->named;
     op->lookup.npatients = n;
+    op->lookup.records = n;
+
+    /* what is found in a response beside those that the request named */
+
+    if (any(8) == 0) {
+        op->lookup.npatients = any(n + 1);
+        op->lookup.records = any(RECORDS + 1);
+
+    } else if (any(8) == 0) {
+        op->lookup.records = any(2);
+        op->lookup.unnamed = 1;
+    }
 }
 
 
@@ -552,9 +573,20 @@ charged_within(trace_t *trace, ngx_uint_t limit, uint64_t length, int end,
             continue;
         }
 
-        for (n = 0; n < op->lookup.npatients; n++) {
+        records += op->lookup.records;
+
+        /* who is not named yet is wanted room for, and then not charged */
+
+        if (i == trace->nops - 1 && op->lookup.unnamed) {
+            records += !op->lookup.records;
+        }
+
+        for (n = 0;
+             (i == trace->nops - 1 || !op->lookup.unnamed)
+             && n < op->lookup.npatients;
+             n++)
+        {
             seen |= (uint64_t) 1 << op->patients[n];
-            records++;
         }
     }
 
@@ -644,6 +676,7 @@ print_trace(trace_t *trace)
                (int) lookup->account.word[1],
                lookup->proof ? (int64_t) (lookup->proof - lookup->now) : 0,
                lookup->dry_run ? " dry" : "", lookup->exempt ? " exempt" : "");
+        printf(" %u%s", lookup->records, lookup->unnamed ? " unnamed" : "");
 
         for (n = 0; n < lookup->npatients; n++) {
             printf(" %d", trace->ops[i].patients[n]);

@@ -49,6 +49,7 @@ held_by_store(uint64_t counted, uint64_t now, uint64_t window,
     lookup.account.word[0] = ++account;
     lookup.patients = &patient;
     lookup.npatients = 1;
+    lookup.records = 1;
     lookup.limits = &limit;
     lookup.nlimits = 1;
     lookup.grants = &grants;

@@ -44,6 +44,7 @@ lookup_one(ngx_patient_guard_lookup_t *lookup, uint64_t account,
     lookup->account.word[0] = account;
     lookup->patients = patient;
     lookup->npatients = 1;
+    lookup->records = 1;
     lookup->limits = limits;
     lookup->nlimits = 3;
     lookup->grants = &grants;
@@ -147,6 +148,9 @@ lookup_any(ngx_patient_guard_shm_t *shm)
     lookup.proof = random() % 4 ? 0 : lookup.now;
     lookup.exempt = (random() % 8 == 0);
     lookup.npatients = 1 + random() % NAMED;
+    lookup.records = random() % (2 * NAMED);
+    lookup.forced = (random() % 8 == 0);
+    lookup.unnamed = (random() % 8 == 0);
 
     for (i = 0; i < lookup.npatients; i++) {
         patients[i].current = key << 32 | ((first + i) % PATIENTS + 1);
@@ -448,6 +452,7 @@ an_account_too_large_is_an_error(void)
     ok(walk_node(shm->node) == NULL, "the zone is whole");
 
     lookup.npatients = 1;
+    lookup.records = 1;
     evicted = ngx_patient_guard_shm_evicted(shm);
     is(ngx_patient_guard_shm_count(shm, &lookup, &tally), NGX_OK,
        "and goes on");
