@@ -12,8 +12,10 @@
 
 #include "ngx_patient_guard.h"
 #include "ngx_patient_guard_alias.h"
+#include "ngx_patient_guard_distinct.h"
 #include "ngx_patient_guard_policy.h"
 #include "ngx_patient_guard_redis.h"
+#include "ngx_patient_guard_scan.h"
 #include "ngx_patient_guard_shm.h"
 #include "ngx_patient_guard_store.h"
 
@@ -106,8 +108,28 @@ typedef struct {
 #define NGX_HTTP_PATIENT_GUARD_UNMATCHED_DENY    2
 
 
+/* what is looked for in the bodies of requests, or of responses */
+
+typedef struct {
+    ngx_patient_guard_pattern_t         *pattern;
+    ngx_uint_t                           nir;        /* kind=nir */
+} ngx_http_patient_guard_match_t;
+
+
+/* a response that is held until it is counted */
+
+typedef struct {
+    size_t                               buffer;     /* bytes in memory */
+    off_t                                file;       /* and in a file */
+} ngx_http_patient_guard_gate_t;
+
+
 typedef struct {
     ngx_array_t                          policies;   /* pointers */
+
+    unsigned                             requests:1; /* bodies of requests */
+    unsigned                             responses:1;  /* and of responses */
+                                                     /*   are looked into  */
 } ngx_http_patient_guard_main_conf_t;
 
 
@@ -119,13 +141,24 @@ typedef struct {
     ngx_http_patient_guard_policy_t     *policy;     /* NULL: off */
     ngx_flag_t                           dry_run;
     ngx_array_t                         *patients;   /* complex values */
+    ngx_uint_t                           nir;        /* kind=nir of these */
     ngx_uint_t                           unmatched;
     ngx_array_t                         *methods;    /* NULL: the default */
     ngx_uint_t                           log_level;
+
+    ngx_http_patient_guard_match_t      *request;    /* NULL: off, */
+    ngx_http_patient_guard_match_t      *response;   /*   as these */
+    ngx_http_complex_value_t            *records;
+    ngx_http_patient_guard_gate_t       *gate;
 } ngx_http_patient_guard_loc_conf_t;
 
 
 typedef struct ngx_http_patient_guard_ctx_s  ngx_http_patient_guard_ctx_t;
+
+typedef struct ngx_http_patient_guard_body_s  ngx_http_patient_guard_body_t;
+typedef struct ngx_http_patient_guard_response_s
+    ngx_http_patient_guard_response_t;
+typedef struct ngx_http_patient_guard_held_s  ngx_http_patient_guard_held_t;
 
 typedef ngx_int_t (*ngx_http_patient_guard_step_pt)(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
@@ -136,13 +169,23 @@ typedef ngx_int_t (*ngx_http_patient_guard_step_pt)(ngx_http_request_t *r,
 struct ngx_http_patient_guard_ctx_s {
     ngx_http_request_t                  *request;
     ngx_http_patient_guard_policy_t     *policy;
+    ngx_http_patient_guard_loc_conf_t   *location;   /* that guards it */
     ngx_patient_guard_op_t               op;
-    ngx_patient_guard_named_t            first;      /* where one suffices */
     ngx_patient_guard_decision_t         decision;
 
+    ngx_patient_guard_distinct_t         patients;   /* known by now */
+    ngx_patient_guard_named_t            uri;        /* stands for one */
+
+    ngx_http_patient_guard_body_t       *body;       /* being looked into */
+    ngx_http_patient_guard_response_t   *response;   /* being counted */
+    ngx_http_patient_guard_held_t       *held_back;  /* by the gate */
+
     ngx_http_patient_guard_step_pt       next;       /* when it goes on */
+    void                               (*resume)(
+                                             ngx_http_patient_guard_ctx_t *c);
     ngx_event_t                          hold;
-    ngx_msec_t                           patience;   /* hold until then */
+    ngx_msec_t                           patience;   /* hold for so long, */
+    ngx_msec_t                           until;      /*   and until then  */
 
     ngx_uint_t                           status;     /* of a refusal */
     const char                          *reason;     /* where no limit is it */
@@ -153,7 +196,9 @@ struct ngx_http_patient_guard_ctx_s {
     unsigned                             decided:1;
     unsigned                             uncounted:1;
     unsigned                             delayed:1;
+    unsigned                             told:1;     /* of the delay */
     unsigned                             dry_run:1;
+    unsigned                             watched:1;  /* by its response */
 };
 
 

@@ -57,6 +57,7 @@ ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf)
      *     lcf->file = { 0, NULL };
      *     lcf->line = 0;
      *     lcf->policy = NULL;
+     *     lcf->nir = 0;
      */
 
     lcf->dry_run = NGX_CONF_UNSET;
@@ -64,6 +65,10 @@ ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf)
     lcf->unmatched = NGX_CONF_UNSET_UINT;
     lcf->methods = NGX_CONF_UNSET_PTR;
     lcf->log_level = NGX_CONF_UNSET_UINT;
+    lcf->request = NGX_CONF_UNSET_PTR;
+    lcf->response = NGX_CONF_UNSET_PTR;
+    lcf->records = NGX_CONF_UNSET_PTR;
+    lcf->gate = NGX_CONF_UNSET_PTR;
 
     return lcf;
 }
@@ -76,7 +81,7 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_patient_guard_loc_conf_t *prev = parent;
     ngx_http_patient_guard_loc_conf_t *conf = child;
 
-    ngx_uint_t                            i;
+    ngx_uint_t                            i, gated;
     ngx_http_patient_guard_policy_t     **policies;
     ngx_http_patient_guard_main_conf_t   *mcf;
 
@@ -86,12 +91,24 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
         conf->line = prev->line;
     }
 
+    /* its kind goes with it */
+
+    if (conf->patients == NGX_CONF_UNSET_PTR) {
+        conf->nir = prev->nir;
+    }
+
+    gated = (conf->gate != NGX_CONF_UNSET_PTR && conf->gate != NULL);
+
     ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
     ngx_conf_merge_ptr_value(conf->patients, prev->patients, NULL);
     ngx_conf_merge_uint_value(conf->unmatched, prev->unmatched,
                               NGX_HTTP_PATIENT_GUARD_UNMATCHED_URI);
     ngx_conf_merge_ptr_value(conf->methods, prev->methods, NULL);
     ngx_conf_merge_uint_value(conf->log_level, prev->log_level, NGX_LOG_WARN);
+    ngx_conf_merge_ptr_value(conf->request, prev->request, NULL);
+    ngx_conf_merge_ptr_value(conf->response, prev->response, NULL);
+    ngx_conf_merge_ptr_value(conf->records, prev->records, NULL);
+    ngx_conf_merge_ptr_value(conf->gate, prev->gate, NULL);
 
     if (conf->name.data == NULL || ngx_strcmp(conf->name.data, "off") == 0) {
         return NGX_CONF_OK;
@@ -110,6 +127,17 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
                == 0)
         {
             conf->policy = policies[i];
+
+            if (gated && conf->response == NULL && conf->records == NULL) {
+                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                              "\"patient_guard_response_gate on\" beside "
+                              "\"patient_guard %V\" in %V:%ui holds nothing, "
+                              "for no response is counted there: add "
+                              "\"patient_guard_response_match\" or "
+                              "\"patient_guard_records\"",
+                              &conf->name, &conf->file, conf->line);
+            }
+
             return NGX_CONF_OK;
         }
     }
@@ -208,11 +236,16 @@ ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     for (i = 1; i < cf->args->nelts; i++) {
 
         if (ngx_strncmp(value[i].data, "kind=", 5) == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "unknown parameter \"%V\" of "
-                               "\"patient_guard_patient\", expected values "
-                               "that name patients", &value[i]);
-            return NGX_CONF_ERROR;
+
+            if (lcf->nir || ngx_strcmp(value[i].data, "kind=nir") != 0) {
+                return ngx_http_patient_guard_invalid(cf,
+                                          "patient_guard_patient", &value[i],
+                                          "values that name patients, and "
+                                          "\"kind=nir\" once");
+            }
+
+            lcf->nir = 1;
+            continue;
         }
 
         varies |= value[i].len == 0
@@ -232,6 +265,13 @@ ngx_http_patient_guard_patient(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (lcf->patients->nelts == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no value in \"patient_guard_patient\", expected "
+                           "one such as \"$patient_id\"");
+        return NGX_CONF_ERROR;
     }
 
     if (!varies) {

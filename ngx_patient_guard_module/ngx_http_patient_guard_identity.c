@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_identity.h"
+#include "ngx_http_patient_guard_naming.h"
 #include "ngx_http_patient_guard_value.h"
 
 
@@ -7,19 +8,15 @@ static ngx_uint_t ngx_http_patient_guard_from_client(ngx_str_t *value);
 static ngx_int_t ngx_http_patient_guard_patients(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_loc_conf_t *lcf);
-static ngx_int_t ngx_http_patient_guard_split(ngx_http_request_t *r,
-    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
-static u_char *ngx_http_patient_guard_comma(u_char *p, u_char *last,
-    size_t *len);
-static ngx_int_t ngx_http_patient_guard_add_patient(ngx_http_request_t *r,
-    ngx_http_patient_guard_ctx_t *ctx, ngx_patient_guard_named_t *named);
+static ngx_int_t ngx_http_patient_guard_nobody(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_loc_conf_t *lcf);
 static ngx_int_t ngx_http_patient_guard_login(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 static ngx_uint_t ngx_http_patient_guard_has_control(ngx_str_t *login);
 static ngx_int_t ngx_http_patient_guard_claims(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 static uint64_t ngx_http_patient_guard_time(ngx_str_t *value);
-static void ngx_http_patient_guard_trim(ngx_str_t *value);
 
 
 char *
@@ -181,11 +178,8 @@ ngx_int_t
 ngx_http_patient_guard_identify(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
 {
-    ngx_int_t                         rc;
-    ngx_patient_guard_named_t         named;
-    ngx_http_patient_guard_policy_t  *policy;
-
-    policy = ctx->policy;
+    ngx_int_t                    rc;
+    ngx_patient_guard_lookup_t  *lookup;
 
     rc = ngx_http_patient_guard_patients(r, ctx, lcf);
 
@@ -201,33 +195,65 @@ ngx_http_patient_guard_identify(ngx_http_request_t *r,
 
     if (rc == NGX_DECLINED) {
         ctx->reason = "no account is given";
-        return policy->account_missing == NGX_HTTP_PATIENT_GUARD_MISSING_ALLOW
+        return ctx->policy->account_missing
+               == NGX_HTTP_PATIENT_GUARD_MISSING_ALLOW
                ? NGX_DECLINED : NGX_HTTP_FORBIDDEN;
     }
 
-    if (ctx->op.lookup.npatients == 0) {
+    lookup = &ctx->op.lookup;
 
-        if (lcf->unmatched == NGX_HTTP_PATIENT_GUARD_UNMATCHED_IGNORE) {
-            return NGX_DECLINED;
+    lookup->patients = ctx->patients.named;
+    lookup->npatients = ctx->patients.n;
+    lookup->records = (uint32_t) ctx->patients.n;
+
+    if (ctx->patients.n == 0) {
+        rc = ngx_http_patient_guard_nobody(r, ctx, lcf);
+
+        if (rc != NGX_OK) {
+            return rc;
         }
 
-        if (lcf->unmatched == NGX_HTTP_PATIENT_GUARD_UNMATCHED_DENY) {
-            ctx->reason = "no patient is named";
-            return NGX_HTTP_FORBIDDEN;
-        }
-
-        named.current = ngx_patient_guard_uri_alias(&policy->keys[0],
-                                                    &r->unparsed_uri);
-        named.previous = policy->nkeys == 1 ? 0
-                         : ngx_patient_guard_uri_alias(&policy->keys[1],
-                                                       &r->unparsed_uri);
-
-        if (ngx_http_patient_guard_add_patient(r, ctx, &named) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    } else if (ctx->watched) {
+        ngx_http_patient_guard_name_uri(ctx, &r->unparsed_uri);
     }
 
     return ngx_http_patient_guard_claims(r, ctx);
+}
+
+
+/* a request that names no patient */
+
+static ngx_int_t
+ngx_http_patient_guard_nobody(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_loc_conf_t *lcf)
+{
+    ngx_uint_t                   ignore;
+    ngx_patient_guard_lookup_t  *lookup;
+
+    if (lcf->unmatched == NGX_HTTP_PATIENT_GUARD_UNMATCHED_DENY) {
+        ctx->reason = "no patient is named";
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    ignore = (lcf->unmatched == NGX_HTTP_PATIENT_GUARD_UNMATCHED_IGNORE);
+
+    if (ignore && !ctx->watched) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_patient_guard_name_uri(ctx, &r->unparsed_uri);
+
+    lookup = &ctx->op.lookup;
+
+    lookup->patients = &ctx->uri;
+    lookup->npatients = 1;
+    lookup->records = ignore ? 0 : 1;
+
+    /* whom it reads its response tells */
+
+    lookup->unnamed = ctx->watched;
+
+    return NGX_OK;
 }
 
 
@@ -252,137 +278,20 @@ ngx_http_patient_guard_patients(ngx_http_request_t *r,
             return NGX_ERROR;
         }
 
-        rc = ngx_http_patient_guard_split(r, ctx, &value);
+        rc = ngx_http_patient_guard_name(ctx, &value,
+                                  lcf->nir ? NGX_HTTP_PATIENT_GUARD_NIR_ASKED
+                                           : NGX_HTTP_PATIENT_GUARD_ANY,
+                                  NGX_PATIENT_GUARD_PATIENTS);
+
+        if (rc == NGX_BUSY) {
+            ctx->reason = "too many patients in one request";
+            return NGX_HTTP_BAD_REQUEST;
+        }
 
         if (rc != NGX_OK) {
             return rc;
         }
     }
-
-    return NGX_OK;
-}
-
-
-/*
- * Commas separate several.  An argument comes as it was sent, so they may be
- * encoded: to split too often counts one patient too many, never too few.
- */
-
-static ngx_int_t
-ngx_http_patient_guard_split(ngx_http_request_t *r,
-    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
-{
-    u_char                           *p, *last, *next;
-    ngx_int_t                         rc;
-    ngx_str_t                         identifier;
-    ngx_patient_guard_named_t         named;
-    ngx_http_patient_guard_policy_t  *policy;
-
-    policy = ctx->policy;
-
-    last = value->data + value->len;
-
-    for (p = value->data; p < last; p = next) {
-
-        identifier.data = p;
-
-        next = ngx_http_patient_guard_comma(p, last, &identifier.len);
-
-        ngx_http_patient_guard_trim(&identifier);
-
-        if (identifier.len == 0) {
-            continue;
-        }
-
-        named.current = ngx_patient_guard_patient_alias(&policy->keys[0],
-                                                        &identifier);
-        named.previous = policy->nkeys == 1 ? 0
-                         : ngx_patient_guard_patient_alias(&policy->keys[1],
-                                                           &identifier);
-
-        rc = ngx_http_patient_guard_add_patient(r, ctx, &named);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/* where the next one begins, and how long this one is */
-
-static u_char *
-ngx_http_patient_guard_comma(u_char *p, u_char *last, size_t *len)
-{
-    u_char  *start;
-
-    for (start = p; p < last; p++) {
-
-        if (*p == ',') {
-            *len = p - start;
-            return p + 1;
-        }
-
-        if (*p == '%' && last - p > 2 && p[1] == '2' && (p[2] | 0x20) == 'c')
-        {
-            *len = p - start;
-            return p + 3;
-        }
-    }
-
-    *len = last - start;
-
-    return last;
-}
-
-
-/* once each, in the order of the request */
-
-static ngx_int_t
-ngx_http_patient_guard_add_patient(ngx_http_request_t *r,
-    ngx_http_patient_guard_ctx_t *ctx, ngx_patient_guard_named_t *named)
-{
-    ngx_uint_t                   i;
-    ngx_patient_guard_named_t   *patients;
-    ngx_patient_guard_lookup_t  *lookup;
-
-    lookup = &ctx->op.lookup;
-
-    for (i = 0; i < lookup->npatients; i++) {
-        if (lookup->patients[i].current == named->current) {
-            return NGX_OK;
-        }
-    }
-
-    if (lookup->npatients == NGX_PATIENT_GUARD_PATIENTS) {
-        ctx->reason = "too many patients in one request";
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    if (lookup->npatients == 0) {
-        ctx->first = *named;
-        lookup->patients = &ctx->first;
-
-    } else if (lookup->npatients == 1) {
-
-        patients = ngx_palloc(r->pool, NGX_PATIENT_GUARD_PATIENTS
-                                       * sizeof(ngx_patient_guard_named_t));
-        if (patients == NULL) {
-            return NGX_ERROR;
-        }
-
-        patients[0] = ctx->first;
-        patients[1] = *named;
-
-        lookup->patients = patients;
-
-    } else {
-        lookup->patients[lookup->npatients] = *named;
-    }
-
-    lookup->npatients++;
 
     return NGX_OK;
 }
@@ -543,20 +452,4 @@ ngx_http_patient_guard_time(ngx_str_t *value)
     ms = ngx_atoi(time.data, time.len);
 
     return ms == NGX_ERROR ? 0 : (uint64_t) ms * 1000;
-}
-
-
-static void
-ngx_http_patient_guard_trim(ngx_str_t *value)
-{
-    while (value->len && (value->data[0] == ' ' || value->data[0] == '\t')) {
-        value->data++;
-        value->len--;
-    }
-
-    while (value->len && (value->data[value->len - 1] == ' '
-                          || value->data[value->len - 1] == '\t'))
-    {
-        value->len--;
-    }
 }

@@ -248,7 +248,12 @@ static ngx_int_t
 ngx_http_patient_guard_patient_alias(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
 {
-    if (ctx->op.lookup.npatients == 0) {
+    ngx_patient_guard_patient_t  patient;
+
+    patient = ctx->patients.n ? ctx->patients.named[0].current
+                              : ctx->uri.current;
+
+    if (patient == 0) {
         return NGX_DECLINED;
     }
 
@@ -259,8 +264,7 @@ ngx_http_patient_guard_patient_alias(ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    ngx_patient_guard_patient_hex(value->data,
-                                  ctx->op.lookup.patients[0].current);
+    ngx_patient_guard_patient_hex(value->data, patient);
 
     return NGX_OK;
 }

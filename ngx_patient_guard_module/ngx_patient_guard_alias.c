@@ -192,6 +192,22 @@ ngx_patient_guard_uri_alias(ngx_patient_guard_keys_t *keys, ngx_str_t *uri)
 }
 
 
+ngx_patient_guard_patient_t
+ngx_patient_guard_record_alias(ngx_patient_guard_keys_t *keys,
+    ngx_patient_guard_patient_t uri, uint64_t number)
+{
+    uint64_t  alias, record[2];
+
+    record[0] = uri;
+    record[1] = number;
+
+    alias = ngx_patient_guard_siphash(keys->uri, (u_char *) record,
+                                      sizeof(record), NULL);
+
+    return alias ? alias : 1;
+}
+
+
 u_char *
 ngx_patient_guard_account_hex(u_char *p, ngx_patient_guard_account_t *account)
 {

@@ -50,6 +50,11 @@ ngx_patient_guard_patient_t ngx_patient_guard_patient_alias(
 ngx_patient_guard_patient_t ngx_patient_guard_uri_alias(
     ngx_patient_guard_keys_t *keys, ngx_str_t *uri);
 
+/* of a record of whom nothing is known but that URI, and its number there */
+ngx_patient_guard_patient_t ngx_patient_guard_record_alias(
+    ngx_patient_guard_keys_t *keys, ngx_patient_guard_patient_t uri,
+    uint64_t number);
+
 /* 32 lower-case hexadecimal digits, no terminator; returns their end */
 u_char *ngx_patient_guard_account_hex(u_char *p,
     ngx_patient_guard_account_t *account);

@@ -1,9 +1,12 @@
 
 #include "ngx_http_patient_guard.h"
 #include "ngx_http_patient_guard_block.h"
+#include "ngx_http_patient_guard_body.h"
 #include "ngx_http_patient_guard_conf.h"
+#include "ngx_http_patient_guard_match.h"
 #include "ngx_http_patient_guard_phase.h"
 #include "ngx_http_patient_guard_redis.h"
+#include "ngx_http_patient_guard_response.h"
 #include "ngx_http_patient_guard_variable.h"
 
 
@@ -52,6 +55,34 @@ static ngx_command_t  ngx_http_patient_guard_commands[] = {
     { ngx_string("patient_guard_methods"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_patient_guard_methods,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("patient_guard_request_match"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_patient_guard_match,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_patient_guard_loc_conf_t, request),
+      NULL },
+
+    { ngx_string("patient_guard_response_match"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_patient_guard_match,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_patient_guard_loc_conf_t, response),
+      NULL },
+
+    { ngx_string("patient_guard_records"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_patient_guard_records,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("patient_guard_response_gate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
+      ngx_http_patient_guard_gate,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -121,6 +152,14 @@ ngx_http_patient_guard_init(ngx_conf_t *cf)
 
     for (i = 0; i < mcf->policies.nelts; i++) {
         ngx_http_patient_guard_redis_resolver(cf, policies[i]);
+    }
+
+    if (mcf->requests) {
+        ngx_http_patient_guard_body_init();
+    }
+
+    if (mcf->responses) {
+        ngx_http_patient_guard_response_init();
     }
 
     return NGX_OK;

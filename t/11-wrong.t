@@ -1319,16 +1319,7 @@ unknown parameter "baseline=3" of "limit", expected "log", "throttle", "challeng
 
 
 
-=== TEST 133: what is not built is unknown: kind=nir
---- config
-patient_guard_patient  $arg_patient kind=nir;
---- must_die
---- error_log
-unknown parameter "kind=nir" of "patient_guard_patient", expected values that name patients
-
-
-
-=== TEST 134: what is not built is unknown: memory
+=== TEST 133: what is not built is unknown: memory
 --- policy
 memory  28d;
 --- must_die
@@ -1337,7 +1328,7 @@ unknown directive "memory" in policy "$PG_POLICY"
 
 
 
-=== TEST 135: consistency without redis
+=== TEST 134: consistency without redis
 --- http_config
 patient_guard_policy $PG_POLICY {
     account      $remote_user;
@@ -1350,7 +1341,7 @@ patient_guard_policy $PG_POLICY {
 
 
 
-=== TEST 136: redis_tls without redis
+=== TEST 135: redis_tls without redis
 --- http_config
 patient_guard_policy $PG_POLICY {
     account    $remote_user;
@@ -1363,7 +1354,7 @@ patient_guard_policy $PG_POLICY {
 
 
 
-=== TEST 137: what is not built is unknown: events
+=== TEST 136: what is not built is unknown: events
 --- policy
 events  stream=pg;
 --- must_die
@@ -1372,7 +1363,7 @@ unknown directive "events" in policy "$PG_POLICY"
 
 
 
-=== TEST 138: what is not built is unknown: clock
+=== TEST 137: what is not built is unknown: clock
 --- policy
 clock  $arg_time;
 --- must_die
@@ -1381,7 +1372,7 @@ unknown directive "clock" in policy "$PG_POLICY"
 
 
 
-=== TEST 139: what is not built is unknown: patient_guard_api
+=== TEST 138: what is not built is unknown: patient_guard_api
 --- config
 location /guard { patient_guard_api; }
 --- must_die
@@ -1390,7 +1381,7 @@ unknown directive "patient_guard_api"
 
 
 
-=== TEST 140: what is not built is unknown: patient_guard_pass
+=== TEST 139: what is not built is unknown: patient_guard_pass
 --- config
 location /passed { patient_guard_pass practitioners; }
 --- must_die
@@ -1399,7 +1390,7 @@ unknown directive "patient_guard_pass"
 
 
 
-=== TEST 141: what is not built is unknown: patient_guard_headers
+=== TEST 140: what is not built is unknown: patient_guard_headers
 --- config
 patient_guard_headers  on;
 --- must_die
@@ -1408,43 +1399,7 @@ unknown directive "patient_guard_headers"
 
 
 
-=== TEST 142: what is not built is unknown: patient_guard_records
---- config
-patient_guard_records  $upstream_http_x_record_count;
---- must_die
---- error_log
-unknown directive "patient_guard_records"
-
-
-
-=== TEST 143: what is not built is unknown: patient_guard_request_match
---- config
-patient_guard_request_match  "(?<patient>[0-9]+)";
---- must_die
---- error_log
-unknown directive "patient_guard_request_match"
-
-
-
-=== TEST 144: what is not built is unknown: patient_guard_response_match
---- config
-patient_guard_response_match  "(?<patient>[0-9]+)";
---- must_die
---- error_log
-unknown directive "patient_guard_response_match"
-
-
-
-=== TEST 145: what is not built is unknown: patient_guard_response_gate
---- config
-patient_guard_response_gate  on;
---- must_die
---- error_log
-unknown directive "patient_guard_response_gate"
-
-
-
-=== TEST 146: what a client says of itself, in capital letters
+=== TEST 141: what a client says of itself, in capital letters
 --- policy
 account  $HTTP_X_ACCOUNT;
 limit    lookups=5/1h deny;
@@ -1454,7 +1409,7 @@ limit    lookups=5/1h deny;
 
 
 
-=== TEST 147: a word of account before its values
+=== TEST 142: a word of account before its values
 --- policy
 account  fold $remote_user;
 limit    lookups=5/1h deny;
@@ -1464,7 +1419,7 @@ limit    lookups=5/1h deny;
 
 
 
-=== TEST 148: another one between them
+=== TEST 143: another one between them
 --- policy
 account  $remote_user trusted $ssl_client_s_dn;
 limit    lookups=5/1h deny;
@@ -1474,7 +1429,7 @@ limit    lookups=5/1h deny;
 
 
 
-=== TEST 149: a window of two words
+=== TEST 144: a window of two words
 --- policy
 account  $remote_user;
 limit    "lookups=5/1h 30m" deny;
@@ -1484,7 +1439,7 @@ invalid value "lookups=5/1h 30m" of "limit", expected a window from "10s" to "90
 
 
 
-=== TEST 150: two databases
+=== TEST 145: two databases
 --- policy
 account  $remote_user;
 limit    lookups=5/1h deny;
@@ -1496,7 +1451,7 @@ parameter "db=2" of "redis" is given twice
 
 
 
-=== TEST 151: two prefixes
+=== TEST 146: two prefixes
 --- policy
 account  $remote_user;
 limit    lookups=5/1h deny;
@@ -1508,7 +1463,7 @@ parameter "prefix=b" of "redis" is given twice
 
 
 
-=== TEST 152: a variable for a prefix
+=== TEST 147: a variable for a prefix
 --- policy
 account  $remote_user;
 limit    lookups=5/1h deny;
@@ -1520,7 +1475,7 @@ invalid value "$uri" of "prefix", expected at most 64 printable characters but {
 
 
 
-=== TEST 153: two files of passwords
+=== TEST 148: two files of passwords
 --- policy
 account  $remote_user;
 limit    lookups=5/1h deny;
@@ -1533,7 +1488,7 @@ parameter "password_file=b" of "redis_auth" is given twice
 
 
 
-=== TEST 154: a variable for an acr
+=== TEST 149: a variable for an acr
 --- policy
 account    $remote_user;
 limit      lookups=5/1h challenge;
@@ -1544,7 +1499,7 @@ invalid value "$uri" of "acr", expected printable ASCII without ", \ and $
 
 
 
-=== TEST 155: a redirect to no host
+=== TEST 150: a redirect to no host
 --- policy
 account    $remote_user;
 limit      lookups=5/1h challenge;
@@ -1555,7 +1510,7 @@ invalid value "https://" of "challenge redirect", expected one URL without a fra
 
 
 
-=== TEST 156: a redirect to nobody's host
+=== TEST 151: a redirect to nobody's host
 --- policy
 account    $remote_user;
 limit      lookups=5/1h challenge;
@@ -1566,7 +1521,7 @@ invalid value "//sso.example/" of "challenge redirect", expected one URL without
 
 
 
-=== TEST 157: a redirect to no host, but arguments
+=== TEST 152: a redirect to no host, but arguments
 --- policy
 account    $remote_user;
 limit      lookups=5/1h challenge;
@@ -1577,7 +1532,7 @@ invalid value "http://?a=b" of "challenge redirect", expected one URL without a 
 
 
 
-=== TEST 158: a redirect to a blank
+=== TEST 153: a redirect to a blank
 --- policy
 account    $remote_user;
 limit      lookups=5/1h challenge;
@@ -1588,7 +1543,7 @@ invalid value "https://sso.example/a b" of "challenge redirect", expected one UR
 
 
 
-=== TEST 159: the status that nginx keeps for slow clients
+=== TEST 154: the status that nginx keeps for slow clients
 --- policy
 account    $remote_user;
 limit      lookups=5/1h challenge;
@@ -1599,7 +1554,7 @@ invalid value "408" of "challenge status", expected one status from 400 to 599, 
 
 
 
-=== TEST 160: no secret, but the folder of the configuration
+=== TEST 155: no secret, but the folder of the configuration
 --- policy
 account  $remote_user;
 limit    lookups=5/1h deny;
@@ -1610,7 +1565,7 @@ secret   $PG_TMP;
 
 
 
-=== TEST 161: a consistency that there is not
+=== TEST 156: a consistency that there is not
 --- http_config
 patient_guard_policy $PG_POLICY {
     account      $remote_user;
@@ -1625,7 +1580,7 @@ invalid value "eventual" of "consistency", expected "strict" or "local"
 
 
 
-=== TEST 162: an interval of strict consistency
+=== TEST 157: an interval of strict consistency
 --- http_config
 patient_guard_policy $PG_POLICY {
     account      $remote_user;
@@ -1640,7 +1595,7 @@ unknown parameter "interval=50ms" of "consistency strict", expected none
 
 
 
-=== TEST 163: an unknown parameter of consistency
+=== TEST 158: an unknown parameter of consistency
 --- http_config
 patient_guard_policy $PG_POLICY {
     account      $remote_user;
@@ -1655,7 +1610,7 @@ unknown parameter "every=50ms" of "consistency local", expected "interval=50ms"
 
 
 
-=== TEST 164: an interval of no time
+=== TEST 159: an interval of no time
 --- http_config
 patient_guard_policy $PG_POLICY {
     account      $remote_user;
@@ -1670,7 +1625,7 @@ invalid value "0" of "interval", expected a time from 1ms to 10s such as "50ms"
 
 
 
-=== TEST 165: an interval that is too long
+=== TEST 160: an interval that is too long
 --- http_config
 patient_guard_policy $PG_POLICY {
     account      $remote_user;
@@ -1685,7 +1640,7 @@ invalid value "11s" of "interval", expected a time from 1ms to 10s such as "50ms
 
 
 
-=== TEST 166: consistency twice
+=== TEST 161: consistency twice
 --- http_config
 patient_guard_policy $PG_POLICY {
     account      $remote_user;
@@ -1700,7 +1655,7 @@ patient_guard_policy $PG_POLICY {
 
 
 
-=== TEST 167: redis_tls neither on nor off
+=== TEST 162: redis_tls neither on nor off
 --- policy
 redis_tls  yes;
 --- must_die
@@ -1709,7 +1664,7 @@ invalid value "yes" of "redis_tls", expected "on" or "off" first
 
 
 
-=== TEST 168: redis_tls twice
+=== TEST 163: redis_tls twice
 --- policy
 redis_tls  on;
 redis_tls  off;
@@ -1719,7 +1674,7 @@ redis_tls  off;
 
 
 
-=== TEST 169: redis_tls with an unknown parameter
+=== TEST 164: redis_tls with an unknown parameter
 --- policy
 redis_tls  on cert=x;
 --- must_die
@@ -1728,7 +1683,7 @@ unknown parameter "cert=x" of "redis_tls", expected "ca=file", "certificate=file
 
 
 
-=== TEST 170: redis_tls with an empty parameter
+=== TEST 165: redis_tls with an empty parameter
 --- policy
 redis_tls  on ca=;
 --- must_die
@@ -1737,7 +1692,7 @@ unknown parameter "ca=" of "redis_tls", expected "ca=file", "certificate=file", 
 
 
 
-=== TEST 171: a parameter of redis_tls twice
+=== TEST 166: a parameter of redis_tls twice
 --- policy
 redis_tls  on name=a name=b;
 --- must_die
@@ -1746,7 +1701,7 @@ parameter "name=b" of "redis_tls" is given twice
 
 
 
-=== TEST 172: redis_tls verifies perhaps
+=== TEST 167: redis_tls verifies perhaps
 --- policy
 redis_tls  on verify=maybe;
 --- must_die
@@ -1755,7 +1710,7 @@ invalid value "maybe" of "verify", expected "on" or "off"
 
 
 
-=== TEST 173: redis_tls trusts and does not verify
+=== TEST 168: redis_tls trusts and does not verify
 --- policy
 redis_tls  on ca=$PG_KEY verify=off;
 --- must_die
@@ -1764,7 +1719,7 @@ redis_tls  on ca=$PG_KEY verify=off;
 
 
 
-=== TEST 174: redis_tls with half a certificate
+=== TEST 169: redis_tls with half a certificate
 --- policy
 redis_tls  on certificate=$PG_KEY;
 --- must_die
@@ -1773,7 +1728,7 @@ redis_tls  on certificate=$PG_KEY;
 
 
 
-=== TEST 175: redis_tls through a socket without a name
+=== TEST 170: redis_tls through a socket without a name
 --- http_config
 patient_guard_policy $PG_POLICY {
     account    $remote_user;
@@ -1788,7 +1743,7 @@ patient_guard_policy $PG_POLICY {
 
 
 
-=== TEST 176: redis_tls with an authority that is not there
+=== TEST 171: redis_tls with an authority that is not there
 --- http_config
 patient_guard_policy $PG_POLICY {
     account    $remote_user;
@@ -1803,7 +1758,7 @@ ca "$PG_TMP/no-such-ca" of "redis_tls" can't be used
 
 
 
-=== TEST 177: redis_tls with a certificate that is none
+=== TEST 172: redis_tls with a certificate that is none
 --- http_config
 patient_guard_policy $PG_POLICY {
     account    $remote_user;
@@ -1818,7 +1773,7 @@ certificate "$PG_TMP/no-line-$PG_STORE" and key "$PG_TMP/no-line-$PG_STORE" of "
 
 
 
-=== TEST 178: sentinels without a master
+=== TEST 173: sentinels without a master
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1832,7 +1787,7 @@ no "master=" in "redis" with "mode=sentinel", expected the name by which the sen
 
 
 
-=== TEST 179: a master without sentinels
+=== TEST 174: a master without sentinels
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1846,7 +1801,7 @@ patient_guard_policy $PG_POLICY {
 
 
 
-=== TEST 180: a master without a name
+=== TEST 175: a master without a name
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1860,7 +1815,7 @@ unknown parameter "master=" of "redis", expected "mode=standalone|sentinel|clust
 
 
 
-=== TEST 181: a mode twice
+=== TEST 176: a mode twice
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1874,7 +1829,7 @@ parameter "mode=sentinel" of "redis" is given twice
 
 
 
-=== TEST 182: a database of a cluster
+=== TEST 177: a database of a cluster
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1888,7 +1843,7 @@ patient_guard_policy $PG_POLICY {
 
 
 
-=== TEST 183: a mode without an address
+=== TEST 178: a mode without an address
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1902,7 +1857,7 @@ invalid value "mode=cluster" of "redis", expected an address such as "unix:/run/
 
 
 
-=== TEST 184: a second sentinel that is none
+=== TEST 179: a second sentinel that is none
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1916,7 +1871,7 @@ invalid port in "redis 127.0.0.1:99999", expected "host:port", "[v6]:port" or "u
 
 
 
-=== TEST 185: a sentinel that nobody has heard of
+=== TEST 180: a sentinel that nobody has heard of
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1930,7 +1885,7 @@ host not found in "redis sentinel.invalid:26379", expected "host:port", "[v6]:po
 
 
 
-=== TEST 186: sentinels' password without sentinels
+=== TEST 181: sentinels' password without sentinels
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1945,7 +1900,7 @@ patient_guard_policy $PG_POLICY {
 
 
 
-=== TEST 187: sentinels' user without a password
+=== TEST 182: sentinels' user without a password
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1960,7 +1915,7 @@ no "sentinel_password_file=" in "redis_auth" with "sentinel_user="
 
 
 
-=== TEST 188: a user without a password, beside the sentinels'
+=== TEST 183: a user without a password, beside the sentinels'
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1975,7 +1930,7 @@ no "password_file=" in "redis_auth"
 
 
 
-=== TEST 189: a rotation in a cluster
+=== TEST 184: a rotation in a cluster
 --- http_config
 patient_guard_policy $PG_POLICY {
     account  $remote_user;
@@ -1986,3 +1941,196 @@ patient_guard_policy $PG_POLICY {
 --- must_die
 --- error_log
 the second line of "secret" can't be used with "mode=cluster" in policy "$PG_POLICY": what was counted under the other key is in another hash slot
+
+
+
+=== TEST 185: patient_guard_patient: another kind
+--- config
+patient_guard_patient  $arg_patient kind=ssn;
+--- must_die
+--- error_log
+invalid value "kind=ssn" of "patient_guard_patient", expected values that name patients, and "kind=nir" once
+
+
+
+=== TEST 186: patient_guard_patient: a kind twice
+--- config
+patient_guard_patient  $arg_patient kind=nir kind=nir;
+--- must_die
+--- error_log
+invalid value "kind=nir" of "patient_guard_patient", expected values that name patients, and "kind=nir" once
+
+
+
+=== TEST 187: patient_guard_patient: a kind and no value
+--- config
+patient_guard_patient  kind=nir;
+--- must_die
+--- error_log
+no value in "patient_guard_patient", expected one such as "$patient_id"
+
+
+
+=== TEST 188: patient_guard_request_match: no group
+--- config
+patient_guard_request_match  "id=(?<id>[0-9]+)";
+--- must_die
+--- error_log
+in "patient_guard_request_match" the expression "id=(?<id>[0-9]+)" has no group "patient"; write "(?<patient>...)" around what names one
+
+
+
+=== TEST 189: patient_guard_request_match: twice
+--- config
+patient_guard_request_match  "(?<patient>[0-9]+)";
+patient_guard_request_match  "(?<patient>[0-9]+)";
+--- must_die
+--- error_log
+"patient_guard_request_match" directive is duplicate
+
+
+
+=== TEST 190: patient_guard_request_match: another kind
+--- config
+patient_guard_request_match  "(?<patient>[0-9]+)" kind=ssn;
+--- must_die
+--- error_log
+invalid value "kind=ssn" of "patient_guard_request_match", expected "kind=nir"
+
+
+
+=== TEST 191: patient_guard_response_match: what may be empty
+--- config
+patient_guard_response_match  "(?<patient>[0-9]*)";
+--- must_die
+--- error_log
+in "patient_guard_response_match" the expression "(?<patient>[0-9]*)" may match where there is nothing; let it match a byte
+
+
+
+=== TEST 192: patient_guard_response_match: no expression
+--- config
+patient_guard_response_match  "(?<patient>[0-9]+";
+--- must_die
+--- error_log
+in "patient_guard_response_match" the expression "(?<patient>[0-9]+" has a fault at byte 17: missing closing parenthesis
+
+
+
+=== TEST 193: patient_guard_response_match: it looks behind too far
+--- config
+patient_guard_response_match  "(?<=.{128})(?<patient>[0-9]+)";
+--- must_die
+--- error_log
+in "patient_guard_response_match" the expression "(?<=.{128})(?<patient>[0-9]+)" looks behind too far; one look-behind may be of 127 bytes, and all together of 508
+
+
+
+=== TEST 194: patient_guard_response_match: what depends on where a match began
+--- config
+patient_guard_response_match  "\G(?<patient>[0-9]+)";
+--- must_die
+--- error_log
+in "patient_guard_response_match" the expression "\G(?<patient>[0-9]+)" has \C, \G or \K, of no use in a stream; write ".", "^" or "(?<=...)"
+
+
+
+=== TEST 195: patient_guard_response_match: twice
+--- config
+patient_guard_response_match  "(?<patient>[0-9]+)";
+patient_guard_response_match  off;
+--- must_die
+--- error_log
+"patient_guard_response_match" directive is duplicate
+
+
+
+=== TEST 196: patient_guard_records: no variable
+--- config
+patient_guard_records  100;
+--- must_die
+--- error_log
+invalid value "100" of "patient_guard_records", expected a variable such as "$upstream_http_x_record_count" or "off"
+
+
+
+=== TEST 197: patient_guard_records: an unknown variable
+--- config
+patient_guard_records  $no_such;
+--- must_die
+--- error_log
+unknown "no_such" variable
+
+
+
+=== TEST 198: patient_guard_records: twice
+--- config
+patient_guard_records  $arg_n;
+patient_guard_records  $arg_m;
+--- must_die
+--- error_log
+"patient_guard_records" directive is duplicate
+
+
+
+=== TEST 199: patient_guard_response_gate: neither on nor off
+--- config
+patient_guard_response_gate  yes;
+--- must_die
+--- error_log
+invalid value "yes" of "patient_guard_response_gate", expected "on" or "off"
+
+
+
+=== TEST 200: patient_guard_response_gate: a size of nothing
+--- config
+patient_guard_response_gate  on size=1m;
+--- must_die
+--- error_log
+invalid value "size=1m" of "patient_guard_response_gate", expected "buffer=size" or "file=size"
+
+
+
+=== TEST 201: patient_guard_response_gate: too small a buffer
+--- config
+patient_guard_response_gate  on buffer=1023;
+--- must_die
+--- error_log
+invalid value "buffer=1023" of "patient_guard_response_gate", expected "buffer=" of 1k or more
+
+
+
+=== TEST 202: patient_guard_response_gate: a file of no size
+--- config
+patient_guard_response_gate  on file=much;
+--- must_die
+--- error_log
+invalid value "file=much" of "patient_guard_response_gate", expected "file=" and a size such as "1g", or 0
+
+
+
+=== TEST 203: patient_guard_response_gate: a buffer twice
+--- config
+patient_guard_response_gate  on buffer=1k buffer=2k;
+--- must_die
+--- error_log
+parameter "buffer=2k" of "patient_guard_response_gate" is given twice
+
+
+
+=== TEST 204: patient_guard_response_gate: off, and a size
+--- config
+patient_guard_response_gate  off buffer=1k;
+--- must_die
+--- error_log
+invalid value "buffer=1k" of "patient_guard_response_gate", expected nothing behind "off"
+
+
+
+=== TEST 205: patient_guard_response_gate: twice
+--- config
+patient_guard_response_gate  on;
+patient_guard_response_gate  on;
+--- must_die
+--- error_log
+"patient_guard_response_gate" directive is duplicate

@@ -469,3 +469,27 @@ ngx_atoi(u_char *line, size_t n)
 
     return value;
 }
+
+
+weak ngx_int_t
+ngx_hextoi(u_char *line, size_t n)
+{
+    u_char     c;
+    ngx_int_t  value;
+
+    for (value = 0; n--; line++) {
+        c = *line | 0x20;
+
+        if (*line >= '0' && *line <= '9') {
+            value = value * 16 + (*line - '0');
+
+        } else if (c >= 'a' && c <= 'f') {
+            value = value * 16 + (c - 'a' + 10);
+
+        } else {
+            return NGX_ERROR;
+        }
+    }
+
+    return value;
+}

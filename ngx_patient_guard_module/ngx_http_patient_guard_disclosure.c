@@ -1,0 +1,280 @@
+
+#include "ngx_http_patient_guard_disclosure.h"
+#include "ngx_http_patient_guard_naming.h"
+#include "ngx_http_patient_guard_verdict.h"
+
+
+static ngx_int_t ngx_http_patient_guard_disclose_rest(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_disclosure_t *d);
+static ngx_int_t ngx_http_patient_guard_disclose_some(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_disclosure_t *d,
+    ngx_patient_guard_named_t *named, ngx_uint_t n);
+static void ngx_http_patient_guard_disclosed(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_disclosure_t *d,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+static uint32_t ngx_http_patient_guard_owed(
+    ngx_http_patient_guard_disclosure_t *d, uint64_t patients);
+static uint64_t ngx_http_patient_guard_unknown(
+    ngx_http_patient_guard_disclosure_t *d,
+    ngx_patient_guard_lookup_t *lookup);
+static ngx_uint_t ngx_http_patient_guard_nobody_found(
+    ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_disclosure_t *d);
+
+
+void
+ngx_http_patient_guard_disclosure_init(ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_disclosure_t *d)
+{
+    d->charged = ctx->patients.n;
+    d->patients = ctx->patients.n;
+    d->records = ctx->op.lookup.records;
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_disclose(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_disclosure_t *d,
+    ngx_uint_t last)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  n;
+
+    while (d->charged < ctx->patients.n) {
+
+        n = ngx_min(ctx->patients.n - d->charged, NGX_PATIENT_GUARD_PATIENTS);
+
+        rc = ngx_http_patient_guard_disclose_some(r, ctx, d,
+                                      &ctx->patients.named[d->charged], n);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        d->charged += n;
+    }
+
+    if (last) {
+        return ngx_http_patient_guard_disclose_rest(r, ctx, d);
+    }
+
+    return ngx_http_patient_guard_owed(d, d->patients)
+           ? ngx_http_patient_guard_disclose_some(r, ctx, d, NULL, 0)
+           : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_disclose_rest(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_disclosure_t *d)
+{
+    uint64_t                   number, unknown;
+    ngx_int_t                  rc;
+    ngx_uint_t                 n;
+    ngx_patient_guard_named_t  named[NGX_PATIENT_GUARD_PATIENTS];
+
+    if (ngx_http_patient_guard_nobody_found(ctx, d)) {
+        return ngx_http_patient_guard_disclose_some(r, ctx, d, &ctx->uri, 1);
+    }
+
+    unknown = ngx_http_patient_guard_unknown(d, &ctx->op.lookup);
+
+    for (number = 0; number < unknown; /* void */ ) {
+
+        for (n = 0;
+             n < NGX_PATIENT_GUARD_PATIENTS && number < unknown;
+             n++, number++)
+        {
+            ngx_http_patient_guard_name_record(ctx, number, &named[n]);
+        }
+
+        rc = ngx_http_patient_guard_disclose_some(r, ctx, d, named, n);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return ngx_http_patient_guard_owed(d, d->patients)
+           ? ngx_http_patient_guard_disclose_some(r, ctx, d, NULL, 0)
+           : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_disclose_some(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_disclosure_t *d,
+    ngx_patient_guard_named_t *named, ngx_uint_t n)
+{
+    ngx_patient_guard_store_t   *store;
+    ngx_patient_guard_tally_t    tally;
+    ngx_patient_guard_lookup_t   lookup;
+
+    lookup = ctx->op.lookup;
+
+    lookup.patients = named;
+    lookup.npatients = n;
+    lookup.records = ngx_http_patient_guard_owed(d, d->patients + n);
+    lookup.now = ngx_http_patient_guard_now();
+    lookup.proof = 0;
+    lookup.forced = d->forced;
+    lookup.unnamed = 0;
+
+    store = ctx->policy->store;
+
+    if (store->charge(store, &lookup, &tally) != NGX_OK) {
+        ctx->reason = "the response can't be counted, for want of room";
+        return NGX_ERROR;
+    }
+
+    ngx_http_patient_guard_disclosed(r, ctx, d, &lookup, &tally);
+
+    if (!tally.charged) {
+        return NGX_DECLINED;
+    }
+
+    d->patients += n;
+    d->records += lookup.records;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_patient_guard_disclosed(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_disclosure_t *d,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    ngx_uint_t                     i;
+    ngx_patient_guard_room_t      *room;
+    ngx_patient_guard_decision_t   decision;
+
+    ngx_patient_guard_decide(lookup, tally, &decision);
+
+    /* what the fleet has counted this node may not know */
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        room = &ctx->op.tally.rooms[i];
+        room->total = ngx_max(room->total, tally->rooms[i].total);
+    }
+
+    if (decision.limit < 0) {
+        return;
+    }
+
+    ctx->decision.limit = decision.limit;
+
+    /* what a gate would have done, or has */
+
+    if (ctx->location->gate && !lookup->exempt
+        && decision.verdict > ctx->decision.verdict)
+    {
+        ctx->decision.verdict = decision.verdict;
+        ctx->decision.wait = decision.wait;
+    }
+
+    if (decision.over && !d->over && !lookup->exempt) {
+        d->over = 1;
+        ngx_http_patient_guard_log_over(r, ctx, "over with a response");
+    }
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_disclosure_lookup(ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_disclosure_t *d)
+{
+    uint64_t                     number, unknown;
+    ngx_int_t                    rc;
+    ngx_patient_guard_named_t    named;
+    ngx_patient_guard_lookup_t  *lookup;
+
+    lookup = &ctx->op.lookup;
+
+    d->patients += ctx->patients.n - d->charged;
+
+    if (ngx_http_patient_guard_nobody_found(ctx, d)) {
+        lookup->patients = &ctx->uri;
+        lookup->npatients = 1;
+
+    } else {
+        unknown = ngx_http_patient_guard_unknown(d, lookup);
+
+        for (number = 0; number < unknown; number++) {
+
+            ngx_http_patient_guard_name_record(ctx, number, &named);
+
+            rc = ngx_patient_guard_distinct_add(&ctx->patients, ctx->op.pool,
+                                                &named,
+                                                NGX_PATIENT_GUARD_DISCLOSED);
+            if (rc == NGX_BUSY || rc == NGX_ERROR) {
+                return rc;
+            }
+        }
+
+        lookup->patients = &ctx->patients.named[d->charged];
+        lookup->npatients = ctx->patients.n - d->charged;
+    }
+
+    lookup->records = ngx_http_patient_guard_owed(d, d->patients);
+    lookup->unnamed = 0;
+
+    return lookup->npatients || lookup->records ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* what "lookups" is to be charged once so many patients are disclosed */
+
+static uint32_t
+ngx_http_patient_guard_owed(ngx_http_patient_guard_disclosure_t *d,
+    uint64_t patients)
+{
+    uint64_t  records;
+
+    records = ngx_max(patients, d->said);
+
+    if (records <= d->records) {
+        return 0;
+    }
+
+    return (uint32_t) ngx_min(records - d->records,
+                              NGX_PATIENT_GUARD_COUNT_MAX);
+}
+
+
+/* records of whom nothing is known; more than a set can have do not matter */
+
+static uint64_t
+ngx_http_patient_guard_unknown(ngx_http_patient_guard_disclosure_t *d,
+    ngx_patient_guard_lookup_t *lookup)
+{
+    uint64_t    most;
+    ngx_uint_t  i;
+
+    if (d->said <= d->patients) {
+        return 0;
+    }
+
+    most = 0;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        if (lookup->limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN) {
+            most = ngx_max(most, ngx_patient_guard_set_cap(
+                                                 lookup->limits[i].count));
+        }
+    }
+
+    return ngx_min(d->said - d->patients, most);
+}
+
+
+/* then it is counted under its URI as sent, unless that is to be ignored */
+
+static ngx_uint_t
+ngx_http_patient_guard_nobody_found(ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_disclosure_t *d)
+{
+    return d->patients == 0 && d->said == 0
+           && ctx->location->unmatched
+              == NGX_HTTP_PATIENT_GUARD_UNMATCHED_URI;
+}
