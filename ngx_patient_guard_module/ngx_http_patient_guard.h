@@ -198,7 +198,8 @@ struct ngx_http_patient_guard_ctx_s {
     unsigned                             delayed:1;
     unsigned                             told:1;     /* of the delay */
     unsigned                             dry_run:1;
-    unsigned                             watched:1;  /* by its response */
+    unsigned                             watched:1;  /* by its response, */
+    unsigned                             gated:1;    /*   which is held  */
 };
 
 

@@ -27,9 +27,13 @@ void
 ngx_http_patient_guard_disclosure_init(ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_disclosure_t *d)
 {
-    d->charged = ctx->patients.n;
-    d->patients = ctx->patients.n;
-    d->records = ctx->op.lookup.records;
+    d->forced = !ctx->gated;
+
+    if (!ctx->op.lookup.probe) {
+        d->charged = ctx->patients.n;
+        d->patients = ctx->patients.n;
+        d->records = ctx->op.lookup.records;
+    }
 }
 
 
@@ -119,6 +123,7 @@ ngx_http_patient_guard_disclose_some(ngx_http_request_t *r,
     lookup.proof = 0;
     lookup.forced = d->forced;
     lookup.unnamed = 0;
+    lookup.probe = 0;
 
     store = ctx->policy->store;
 
@@ -194,6 +199,8 @@ ngx_http_patient_guard_disclosure_lookup(ngx_http_patient_guard_ctx_t *ctx,
     d->patients += ctx->patients.n - d->charged;
 
     if (ngx_http_patient_guard_nobody_found(ctx, d)) {
+        d->patients = 1;
+
         lookup->patients = &ctx->uri;
         lookup->npatients = 1;
 
@@ -218,6 +225,10 @@ ngx_http_patient_guard_disclosure_lookup(ngx_http_patient_guard_ctx_t *ctx,
 
     lookup->records = ngx_http_patient_guard_owed(d, d->patients);
     lookup->unnamed = 0;
+    lookup->probe = 0;
+
+    d->charged = ctx->patients.n;
+    d->records += lookup->records;
 
     return lookup->npatients || lookup->records ? NGX_OK : NGX_DECLINED;
 }

@@ -217,7 +217,18 @@ ngx_http_patient_guard_identify(ngx_http_request_t *r,
         ngx_http_patient_guard_name_uri(ctx, &r->unparsed_uri);
     }
 
-    return ngx_http_patient_guard_claims(r, ctx);
+    if (ngx_http_patient_guard_claims(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* what is held back is charged as a whole, or not at all */
+
+    ctx->gated = (ctx->watched && lcf->gate
+                  && !ctx->dry_run && !lookup->exempt);
+
+    lookup->probe |= ctx->gated;
+
+    return NGX_OK;
 }
 
 
@@ -247,11 +258,12 @@ ngx_http_patient_guard_nobody(ngx_http_request_t *r,
 
     lookup->patients = &ctx->uri;
     lookup->npatients = 1;
-    lookup->records = ignore ? 0 : 1;
+    lookup->records = 1;
 
     /* whom it reads its response tells */
 
     lookup->unnamed = ctx->watched;
+    lookup->probe = ignore;
 
     return NGX_OK;
 }

@@ -125,11 +125,13 @@ ngx_http_patient_guard_begin(ngx_http_request_t *r,
     ngx_http_patient_guard_disclosure_init(ctx, &response->disclosure);
 
     response->ctx = ctx;
-    response->disclosure.forced = (ctx->location->gate == NULL
-                                   || ctx->op.lookup.exempt || ctx->dry_run);
     ctx->response = response;
 
     if (ngx_http_patient_guard_bodyless(r)) {
+
+        if (ctx->gated) {
+            return ngx_http_patient_guard_begin_gated(r, ctx);
+        }
 
         (void) ngx_http_patient_guard_disclose(r, ctx, &response->disclosure,
                                                1);
@@ -165,9 +167,8 @@ ngx_http_patient_guard_begin(ngx_http_request_t *r,
         ngx_http_clear_accept_ranges(r);
     }
 
-    return response->disclosure.forced
-           ? ngx_http_patient_guard_begin_open(r, ctx)
-           : ngx_http_patient_guard_begin_gated(r, ctx);
+    return ctx->gated ? ngx_http_patient_guard_begin_gated(r, ctx)
+                      : ngx_http_patient_guard_begin_open(r, ctx);
 }
 
 
@@ -185,6 +186,8 @@ ngx_http_patient_guard_begin_gated(ngx_http_request_t *r,
     {
         return NGX_ERROR;
     }
+
+    r->filter_need_in_memory = 1;
 
     /* where only a number is said it can be asked for at once */
 

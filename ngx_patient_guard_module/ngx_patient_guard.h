@@ -129,11 +129,13 @@ typedef struct {
     unsigned                     forced:1;     /* counted, for it has left */
 
     /*
-     * Who the patients are the response will tell: room for them is wanted,
-     * and for one record at least, but only records are charged.
+     * The response will tell who they are: room for them is wanted, but only
+     * the records are charged.  Or it is charged by another lookup, which
+     * knows the whole of it: this one charges nothing.
      */
 
     unsigned                     unnamed:1;
+    unsigned                     probe:1;
 } ngx_patient_guard_lookup_t;
 
 

@@ -17,8 +17,9 @@
 /* flags: see the script */
 #define NGX_PATIENT_GUARD_CALL_EXEMPT  2
 #define NGX_PATIENT_GUARD_CALL_UNNAMED 4
-#define NGX_PATIENT_GUARD_CALL_SYNC    8
-#define NGX_PATIENT_GUARD_CALL_SETS    16
+#define NGX_PATIENT_GUARD_CALL_PROBE   8
+#define NGX_PATIENT_GUARD_CALL_SYNC    16
+#define NGX_PATIENT_GUARD_CALL_SETS    32
 
 #define NGX_PATIENT_GUARD_CHARGED      1
 #define NGX_PATIENT_GUARD_CHALLENGED   2
@@ -181,7 +182,8 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
     call.challenger = lookup->challenger;
     call.flags = lookup->dry_run
                  + (lookup->exempt ? NGX_PATIENT_GUARD_CALL_EXEMPT : 0)
-                 + (lookup->unnamed ? NGX_PATIENT_GUARD_CALL_UNNAMED : 0);
+                 + (lookup->unnamed ? NGX_PATIENT_GUARD_CALL_UNNAMED : 0)
+                 + (lookup->probe ? NGX_PATIENT_GUARD_CALL_PROBE : 0);
 
     p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
 

@@ -126,6 +126,12 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
     ngx_uint_t                  i;
     ngx_patient_guard_limit_t  *limit;
 
+    tally->charged = 1;
+
+    if (lookup->probe) {
+        return;
+    }
+
     for (i = 0; i < lookup->nlimits; i++) {
         limit = &lookup->limits[i];
 
@@ -144,8 +150,6 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
         tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
                                                   weighed[i].queue)->total;
     }
-
-    tally->charged = 1;
 }
 
 
@@ -457,7 +461,7 @@ ngx_patient_guard_cost(ngx_patient_guard_node_t *node,
     ngx_uint_t  i;
 
     if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
-        return lookup->records ? lookup->records : lookup->unnamed;
+        return lookup->records;
     }
 
     cost = 0;

@@ -20,8 +20,8 @@
 --
 -- KEYS  account [, the same account under the other key of the secret]
 -- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 4 unnamed: who the
---       patients are will be told later, 8 SYNC, 16 SYNC that asks for the
---       sets), grants, their window, aliases of the patients,
+--       patients are will be told later, 8 probe: nothing is charged, 16 SYNC,
+--       32 SYNC that asks for the sets), grants, their window, aliases of the patients,
 --       the same under the other key or "", since when the node knows of a
 --       challenge or 0, its limit's state, session or "";
 --       COUNT: how many records are read;
@@ -48,8 +48,8 @@ local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
 local flags = tonumber(ARGV[4])
 local dry_run, exempt = flags % 2 == 1, flags % 4 >= 2
-local unnamed = flags % 8 >= 4
-local sync, tell = flags >= 8, flags >= 16
+local unnamed, probe = flags % 8 >= 4, flags % 16 >= 8
+local sync, tell = flags >= 16, flags >= 32
 local grants_count, grants_window = tonumber(ARGV[5]), tonumber(ARGV[6])
 local current, previous = ARGV[7], ARGV[8]
 local npatients = #current / 8
@@ -576,7 +576,7 @@ local function weigh()
     local refuse = since and true or false
 
     for i, limit in ipairs(limits) do
-        local cost = unnamed and math.max(records, 1) or records
+        local cost = records
 
         if limit.set then
             cost = strangers(windows[i].set)
@@ -659,7 +659,7 @@ if sync then
     take()
 else
     charged = not weigh() or exempt
-    if charged then
+    if charged and not probe then
         charge()
     end
 end

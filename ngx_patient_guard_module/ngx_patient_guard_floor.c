@@ -301,7 +301,7 @@ ngx_patient_guard_floor_stale(ngx_patient_guard_shm_t *shm,
 
     zone = &shm->node->zone;
 
-    if (lookup->unnamed) {
+    if (lookup->unnamed || lookup->probe) {
         return 0;
     }
 
@@ -375,7 +375,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     if (!refuse || lookup->exempt || lookup->forced) {
         state = NGX_PATIENT_GUARD_UNSENT;
 
-        if (call->number
+        if (call->number && !lookup->probe
             && ngx_patient_guard_parcel_doubt(shm->node, member,
                                  call->number, call->worker, lookup->now,
                                  lookup->records, until)
@@ -390,7 +390,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
 
     fleet = ngx_patient_guard_fleet(shm->node, member, until);
 
-    if (tally->charged
+    if ((tally->charged && !lookup->probe)
         || (tally->challenged && !challenged)
         || ngx_patient_guard_floor_older(fleet->heard, lookup,
                                          NGX_PATIENT_GUARD_FLOOR_ASK))

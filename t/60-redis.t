@@ -91,9 +91,9 @@ $peer->send($peer->real(@command));
 --- after
 my %person = ('X-Account' => 'Doctor.Dupont@example.org',
               'User-Agent' => 'SecretBrowser', Cookie => 'sid=biscuit');
-get("/record/Uriel?patient=$_", %person)
+get("/dossier/Uriel?patient=$_", %person)
     for '179039912345678', '279039912345678', '379039912345678,x';
-get('/record/Uriel', %person);
+get('/dossier/Uriel', %person);
 get("/?patient=179039912345678", %person, Accept => 'text/html');
 
 my @keys = redis('KEYS', '$PG_PREFIX*');
@@ -106,7 +106,7 @@ like($left, qr{^patients/3600/some-patients$}m, 'a field for each limit');
 like($wire, qr/EVALSHA/, 'all that was sent');
 
 for my $raw (qw(Dupont example.org 179039912345678 279039912345678
-                379039912345678 Uriel record Secret biscuit 127.0.0.1))
+                379039912345678 Uriel dossier Secret biscuit 127.0.0.1))
 {
     is(index(lc $left, lc $raw), -1, "no $raw in Redis");
     is(index(lc $wire, lc $raw), -1, "nor on the way");

@@ -16,7 +16,7 @@ __DATA__
 === TEST 1: a guard that failed has let nobody through
 --- policy
 account  $http_x_account trusted;
-limit    patients=3/1h deny;
+limit    patients=260/1h deny;
 --- config
 patient_guard          $PG_POLICY;
 patient_guard_patient  $arg_patient;
@@ -29,12 +29,14 @@ location @other {
 }
 --- after
 my @dupont = ('X-Account' => 'dupont');
+my $many = join ',', 1 .. 260;
 is(get('/?patient=1,2', @dupont)->{status}, 200, 'there is memory');
 open my $file, '>', $ENV{PG_SHORT} or die "$!\n";
-is(get('/?patient=2,3', @dupont)->{status}, 500, 'and then there is none')
+is(get("/?patient=$many", @dupont)->{status}, 500, 'and then there is none')
     for 1 .. 3;
 is(get('/?patient=2', @dupont)->{status}, 200, 'one patient needs little');
 unlink $ENV{PG_SHORT};
-is(get('/?patient=2,3', @dupont)->{status}, 200, 'nothing was counted');
-is(get('/?patient=4', @dupont)->{status}, 403, 'but for those who were shown');
+is(get("/?patient=$many", @dupont)->{status}, 200, 'nothing was counted');
+is(get('/?patient=261', @dupont)->{status}, 403,
+   'but for those who were shown');
 like(error_log(), qr/\[emerg\] .*malloc\(8192\) failed/, "nginx' own word");

@@ -1,7 +1,7 @@
 
 /*
  * Preloaded into nginx by t/92-memory.t: while the file PG_SHORT exists there
- * is no memory for the patients of a lookup that names several.
+ * is no memory for the patients of a lookup that names hundreds.
  */
 
 

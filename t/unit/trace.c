@@ -239,7 +239,7 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
     set = (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN);
     h = &model->limits[i];
 
-    cost = lookup->records ? lookup->records : lookup->unnamed;
+    cost = lookup->records;
 
     if (set) {
         for (n = cost = 0; n < lookup->npatients; n++) {
@@ -275,6 +275,10 @@ model_charge(model_t *model, op_t *op, ngx_uint_t i)
     limit = &op->lookup.limits[i];
     set = (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN);
     h = &model->limits[i];
+
+    if (op->lookup.probe) {
+        return;
+    }
 
     for (n = 0; !set && n < op->lookup.records; n++) {
         charge(h, 0);
@@ -500,9 +504,11 @@ draw_patients(op_t *op)
         op->lookup.records = any(RECORDS + 1);
 
     } else if (any(8) == 0) {
-        op->lookup.records = any(2);
+        op->lookup.records = any(3);
         op->lookup.unnamed = 1;
     }
+
+    op->lookup.probe = (any(8) == 0);
 }
 
 
@@ -573,19 +579,19 @@ charged_within(trace_t *trace, ngx_uint_t limit, uint64_t length, int end,
             continue;
         }
 
-        records += op->lookup.records;
+        /* what is wanted room for now is not what was charged then */
 
-        /* who is not named yet is wanted room for, and then not charged */
-
-        if (i == trace->nops - 1 && op->lookup.unnamed) {
-            records += !op->lookup.records;
+        if (i != trace->nops - 1 && op->lookup.probe) {
+            continue;
         }
 
-        for (n = 0;
-             (i == trace->nops - 1 || !op->lookup.unnamed)
-             && n < op->lookup.npatients;
-             n++)
-        {
+        records += op->lookup.records;
+
+        if (i != trace->nops - 1 && op->lookup.unnamed) {
+            continue;
+        }
+
+        for (n = 0; n < op->lookup.npatients; n++) {
             seen |= (uint64_t) 1 << op->patients[n];
         }
     }
@@ -676,7 +682,8 @@ print_trace(trace_t *trace)
                (int) lookup->account.word[1],
                lookup->proof ? (int64_t) (lookup->proof - lookup->now) : 0,
                lookup->dry_run ? " dry" : "", lookup->exempt ? " exempt" : "");
-        printf(" %u%s", lookup->records, lookup->unnamed ? " unnamed" : "");
+        printf(" %u%s%s", lookup->records, lookup->unnamed ? " unnamed" : "",
+               lookup->probe ? " probe" : "");
 
         for (n = 0; n < lookup->npatients; n++) {
             printf(" %d", trace->ops[i].patients[n]);

@@ -151,6 +151,7 @@ lookup_any(ngx_patient_guard_shm_t *shm)
     lookup.records = random() % (2 * NAMED);
     lookup.forced = (random() % 8 == 0);
     lookup.unnamed = (random() % 8 == 0);
+    lookup.probe = (random() % 8 == 0);
 
     for (i = 0; i < lookup.npatients; i++) {
         patients[i].current = key << 32 | ((first + i) % PATIENTS + 1);
