@@ -55,7 +55,7 @@ cmp_ok(scalar @shown, '>=', 2, 'README.md shows configurations');
 like(says($_), qr/test is successful/, 'README.md: ' . (/(\S.*)/)[0])
     for @shown;
 
-my @policies = glob 'scripts/policies/*.conf';
+my @policies = grep { !m{/fhir} } glob 'scripts/policies/*.conf';
 
 cmp_ok(scalar @policies, '>=', 3, 'there are policies to begin with');
 
@@ -74,5 +74,17 @@ for my $file (@policies) {
     like(says(slurp($file) . $use), qr/test is successful/,
          "$file, in Redis");
 }
+
+# FHIR, in a location of a role's
+
+spew($_, slurp("scripts/policies/$_")) for qw(fhir.conf fhir-location.conf);
+
+like(says(slurp('scripts/policies/pharmacy.conf') . "include fhir.conf;"
+          . 'server { listen 80; set $portal_account ""; '
+          . 'set $portal_auth_time ""; location /fhir { '
+          . 'patient_guard pharmacy; include fhir-location.conf; '
+          . 'proxy_pass http://127.0.0.1:1; } '
+          . 'location ^~ /fhir/$graphql { return 404; } }'),
+     qr/test is successful/, 'scripts/policies/fhir.conf and its location');
 
 done_testing();
