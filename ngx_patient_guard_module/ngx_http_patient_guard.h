@@ -211,6 +211,19 @@ extern ngx_module_t  ngx_patient_guard_module;
     (ngx_strlchr((value)->data, (value)->data + (value)->len, '$') != NULL)
 
 
+/* of a request's header field: its name, in small letters, and its value */
+
+#define ngx_http_patient_guard_is(header, name)                              \
+    ((header)->key.len == sizeof(name) - 1                                   \
+     && ngx_strncmp((header)->lowcase_key, name, sizeof(name) - 1) == 0)
+
+#define ngx_http_patient_guard_says(header, text)                            \
+    ((header)->value.len == sizeof(text) - 1                                 \
+     && ngx_strncasecmp((header)->value.data, (u_char *) text,               \
+                        sizeof(text) - 1)                                    \
+        == 0)
+
+
 /* a directive's value is none of those that it may have */
 #define ngx_http_patient_guard_invalid(cf, directive, value, expected)       \
     (ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,                                \

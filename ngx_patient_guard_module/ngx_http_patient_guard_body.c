@@ -98,13 +98,8 @@ ngx_http_patient_guard_body_coding(ngx_http_request_t *r,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (header[i].key.len == sizeof("content-encoding") - 1
-                && ngx_strcmp(header[i].lowcase_key, "content-encoding") == 0
-                && !(header[i].value.len == sizeof("identity") - 1
-                     && ngx_strncasecmp(header[i].value.data,
-                                        (u_char *) "identity",
-                                        sizeof("identity") - 1)
-                        == 0))
+            if (ngx_http_patient_guard_is(&header[i], "content-encoding")
+                && !ngx_http_patient_guard_says(&header[i], "identity"))
             {
                 ctx->reason = "the body is compressed";
                 return NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;

@@ -2,11 +2,6 @@
 #include "ngx_http_patient_guard_uncoded.h"
 
 
-#define ngx_http_patient_guard_is(header, name)                              \
-    ((header)->key.len == sizeof(name) - 1                                   \
-     && ngx_strncmp((header)->lowcase_key, name, sizeof(name) - 1) == 0)
-
-
 static ngx_int_t ngx_http_patient_guard_identity_only(ngx_http_request_t *r,
     ngx_table_elt_t *header);
 static ngx_int_t ngx_http_patient_guard_drop_header(ngx_http_request_t *r,
@@ -165,10 +160,7 @@ ngx_http_patient_guard_coded(ngx_http_request_t *r)
     encoding = r->headers_out.content_encoding;
 
     if (encoding && encoding->hash && encoding->value.len
-        && !(encoding->value.len == sizeof("identity") - 1
-             && ngx_strncasecmp(encoding->value.data, (u_char *) "identity",
-                                sizeof("identity") - 1)
-                == 0))
+        && !ngx_http_patient_guard_says(encoding, "identity"))
     {
         return "the response is compressed, and can't be counted";
     }
