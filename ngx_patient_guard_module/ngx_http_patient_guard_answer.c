@@ -54,16 +54,20 @@ static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_capacity = {
 };
 
 
-static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_forbidden = {
-    ngx_string("about:blank"),
-    ngx_string("Forbidden")
-};
+/* where the status says it all */
 
-
-static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_bad_request =
-{
-    ngx_string("about:blank"),
-    ngx_string("Bad Request")
+static struct {
+    ngx_uint_t                        status;
+    ngx_http_patient_guard_problem_t  problem;
+} ngx_http_patient_guard_plain[] = {
+    { NGX_HTTP_BAD_REQUEST,
+      { ngx_string("about:blank"), ngx_string("Bad Request") } },
+    { NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+      { ngx_string("about:blank"), ngx_string("Unsupported Media Type") } },
+    { NGX_HTTP_BAD_GATEWAY,
+      { ngx_string("about:blank"), ngx_string("Bad Gateway") } },
+    { NGX_HTTP_FORBIDDEN,
+      { ngx_string("about:blank"), ngx_string("Forbidden") } }
 };
 
 
@@ -392,7 +396,9 @@ static ngx_http_patient_guard_problem_t *
 ngx_http_patient_guard_problem(ngx_http_patient_guard_ctx_t *ctx,
     ngx_uint_t status)
 {
-    if (ctx->op.tally.outage) {
+    ngx_uint_t  i;
+
+    if (ctx->op.tally.outage || status == NGX_HTTP_SERVICE_UNAVAILABLE) {
         return &ngx_http_patient_guard_capacity;
     }
 
@@ -406,9 +412,19 @@ ngx_http_patient_guard_problem(ngx_http_patient_guard_ctx_t *ctx,
         return &ngx_http_patient_guard_abnormal;
     }
 
-    return status == NGX_HTTP_BAD_REQUEST
-           ? &ngx_http_patient_guard_bad_request
-           : &ngx_http_patient_guard_forbidden;
+    /* the last one is for all others */
+
+    for (i = 0;
+         i < sizeof(ngx_http_patient_guard_plain)
+             / sizeof(ngx_http_patient_guard_plain[0]) - 1;
+         i++)
+    {
+        if (ngx_http_patient_guard_plain[i].status == status) {
+            break;
+        }
+    }
+
+    return &ngx_http_patient_guard_plain[i].problem;
 }
 
 

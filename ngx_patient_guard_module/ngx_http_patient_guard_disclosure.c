@@ -1,9 +1,12 @@
 
 #include "ngx_http_patient_guard_disclosure.h"
 #include "ngx_http_patient_guard_naming.h"
+#include "ngx_http_patient_guard_value.h"
 #include "ngx_http_patient_guard_verdict.h"
 
 
+static ngx_int_t ngx_http_patient_guard_said_number(ngx_str_t *value,
+    uint64_t *said);
 static ngx_int_t ngx_http_patient_guard_disclose_rest(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_disclosure_t *d);
@@ -34,6 +37,85 @@ ngx_http_patient_guard_disclosure_init(ngx_http_patient_guard_ctx_t *ctx,
         d->patients = ctx->patients.n;
         d->records = ctx->op.lookup.records;
     }
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_disclosure_said(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_http_patient_guard_disclosure_t *d)
+{
+    ngx_log_t  log;
+    ngx_str_t  value, policy;
+
+    if (ctx->location->records == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_patient_guard_value(r, ctx->location->records, &value)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_patient_guard_said_number(&value, &d->said) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    log = *r->connection->log;
+    log.handler = NULL;
+
+    policy = ctx->policy->name;
+
+    ngx_log_error(NGX_LOG_ERR, &log, 0,
+                  "patient guard: \"patient_guard_records\" is no number in "
+                  "a response of policy \"%V\", client: %V",
+                  &policy, &r->connection->addr_text);
+
+    return NGX_OK;
+}
+
+
+/* header fields of the same name come joined by commas: all of them count */
+
+static ngx_int_t
+ngx_http_patient_guard_said_number(ngx_str_t *value, uint64_t *said)
+{
+    u_char     *p, *last, *comma;
+    ngx_str_t   part;
+    ngx_int_t   n;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; p = comma + 1) {
+
+        comma = ngx_strlchr(p, last, ',');
+
+        if (comma == NULL) {
+            comma = last;
+        }
+
+        part.data = p;
+        part.len = comma - p;
+
+        ngx_http_patient_guard_trim(&part);
+
+        if (part.len == 0) {
+            continue;
+        }
+
+        n = ngx_atoi(part.data, part.len);
+
+        if (n == NGX_ERROR) {
+            *said = 0;
+            return NGX_ERROR;
+        }
+
+        *said = ngx_min(*said + ngx_min((uint64_t) n,
+                                        NGX_PATIENT_GUARD_COUNT_MAX),
+                        NGX_PATIENT_GUARD_COUNT_MAX);
+    }
+
+    return NGX_OK;
 }
 
 

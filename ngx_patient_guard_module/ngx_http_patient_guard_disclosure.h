@@ -33,6 +33,11 @@ typedef struct {
 void ngx_http_patient_guard_disclosure_init(ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_disclosure_t *d);
 
+/* how many records it says that it has; NGX_ERROR if memory is short */
+ngx_int_t ngx_http_patient_guard_disclosure_said(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx,
+    ngx_http_patient_guard_disclosure_t *d);
+
 /*
  * Charges what is known by now; with "last", also those of whom nothing is
  * known, or the URI if nobody was found.

@@ -4,7 +4,6 @@
 #include "ngx_http_patient_guard_gate.h"
 #include "ngx_http_patient_guard_naming.h"
 #include "ngx_http_patient_guard_uncoded.h"
-#include "ngx_http_patient_guard_value.h"
 #include "ngx_http_patient_guard_variable.h"
 #include "ngx_http_patient_guard_verdict.h"
 #include "ngx_patient_guard_scan.h"
@@ -33,10 +32,6 @@ static ngx_uint_t ngx_http_patient_guard_tolerated(
 static void ngx_http_patient_guard_tolerate(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 static ngx_uint_t ngx_http_patient_guard_bodyless(ngx_http_request_t *r);
-static ngx_int_t ngx_http_patient_guard_said(ngx_http_request_t *r,
-    ngx_http_patient_guard_ctx_t *ctx, uint64_t *said);
-static ngx_int_t ngx_http_patient_guard_said_number(ngx_str_t *value,
-    uint64_t *said);
 static ngx_int_t ngx_http_patient_guard_output_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_patient_guard_output_main(ngx_http_request_t *r,
@@ -140,7 +135,7 @@ ngx_http_patient_guard_begin(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_patient_guard_said(r, ctx, &response->disclosure.said)
+    if (ngx_http_patient_guard_disclosure_said(r, ctx, &response->disclosure)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -331,87 +326,6 @@ ngx_http_patient_guard_bodyless(ngx_http_request_t *r)
            || r->method == NGX_HTTP_HEAD
            || r->headers_out.status == NGX_HTTP_NO_CONTENT
            || r->headers_out.status == NGX_HTTP_NOT_MODIFIED;
-}
-
-
-static ngx_int_t
-ngx_http_patient_guard_said(ngx_http_request_t *r,
-    ngx_http_patient_guard_ctx_t *ctx, uint64_t *said)
-{
-    ngx_log_t  log;
-    ngx_str_t  value, policy;
-
-    *said = 0;
-
-    if (ctx->location->records == NULL) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_patient_guard_value(r, ctx->location->records, &value)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_patient_guard_said_number(&value, said) == NGX_OK) {
-        return NGX_OK;
-    }
-
-    log = *r->connection->log;
-    log.handler = NULL;
-
-    policy = ctx->policy->name;
-
-    ngx_log_error(NGX_LOG_ERR, &log, 0,
-                  "patient guard: \"patient_guard_records\" is no number in "
-                  "a response of policy \"%V\", client: %V",
-                  &policy, &r->connection->addr_text);
-
-    return NGX_OK;
-}
-
-
-/* header fields of the same name come joined by commas: all of them count */
-
-static ngx_int_t
-ngx_http_patient_guard_said_number(ngx_str_t *value, uint64_t *said)
-{
-    u_char     *p, *last, *comma;
-    ngx_str_t   part;
-    ngx_int_t   n;
-
-    last = value->data + value->len;
-
-    for (p = value->data; p < last; p = comma + 1) {
-
-        comma = ngx_strlchr(p, last, ',');
-
-        if (comma == NULL) {
-            comma = last;
-        }
-
-        part.data = p;
-        part.len = comma - p;
-
-        ngx_http_patient_guard_trim(&part);
-
-        if (part.len == 0) {
-            continue;
-        }
-
-        n = ngx_atoi(part.data, part.len);
-
-        if (n == NGX_ERROR) {
-            *said = 0;
-            return NGX_ERROR;
-        }
-
-        *said = ngx_min(*said + ngx_min((uint64_t) n,
-                                        NGX_PATIENT_GUARD_COUNT_MAX),
-                        NGX_PATIENT_GUARD_COUNT_MAX);
-    }
-
-    return NGX_OK;
 }
 
 
@@ -638,7 +552,7 @@ ngx_http_patient_guard_found(void *data, ngx_str_t *value)
 }
 
 
-/* the request ends, with its response or before: that may have several parts */
+/* the request ends; its response may have had several parts */
 
 static void
 ngx_http_patient_guard_response_end(void *data)

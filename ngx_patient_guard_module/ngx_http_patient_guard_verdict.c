@@ -81,7 +81,7 @@ ngx_http_patient_guard_verdict_refuse(ngx_http_request_t *r,
     ctx->status = status;
     ctx->decision.verdict = NGX_PATIENT_GUARD_VERDICT_DENY;
     ctx->decision.limit = -1;
-    ctx->decision.wait = 0;
+    ctx->decision.wait = (status == NGX_HTTP_SERVICE_UNAVAILABLE) ? 1000 : 0;
 
     (void) ngx_http_patient_guard_decided(r, ctx);
 }

@@ -375,7 +375,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     if (!refuse || lookup->exempt || lookup->forced) {
         state = NGX_PATIENT_GUARD_UNSENT;
 
-        if (call->number && !lookup->probe
+        if (call && call->number && !lookup->probe
             && ngx_patient_guard_parcel_doubt(shm->node, member,
                                  call->number, call->worker, lookup->now,
                                  lookup->records, until)

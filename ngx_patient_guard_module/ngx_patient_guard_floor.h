@@ -37,7 +37,7 @@ ngx_int_t ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_uint_t flags);
 
-/* a call to Redis that was sent and not answered; number 0: none was sent */
+/* a call to Redis that was sent and not answered; 0 or NULL: none was sent */
 
 typedef struct {
     uint64_t                     number;

@@ -167,6 +167,19 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
 }
 
 
+void
+ngx_patient_guard_merge_note(ngx_patient_guard_merge_t *merge,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    if (ngx_patient_guard_floor_note(merge->conf->shm, lookup, tally)) {
+        (void) ngx_patient_guard_merge_now(merge, &lookup->account,
+                          lookup->now,
+                          ngx_patient_guard_script_deadline(merge->conf),
+                          NULL);
+    }
+}
+
+
 ngx_int_t
 ngx_patient_guard_merge_now(ngx_patient_guard_merge_t *merge,
     ngx_patient_guard_account_t *account, uint64_t now, ngx_msec_t deadline,

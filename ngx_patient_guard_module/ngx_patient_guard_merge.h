@@ -39,6 +39,13 @@ void ngx_patient_guard_merge_destroy(ngx_patient_guard_merge_t *merge);
 void ngx_patient_guard_merge_soon(ngx_patient_guard_merge_t *merge);
 
 /*
+ * Takes over what Redis decided of a lookup, and has it told at once what the
+ * node knows, where the fleet seems to know more.
+ */
+void ngx_patient_guard_merge_note(ngx_patient_guard_merge_t *merge,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+
+/*
  * The account's parcel, at once; the waiter may be NULL.  NGX_OK: done() will
  * be called, but not from within; NGX_DONE: there is none; NGX_DECLINED:
  * Redis is away, or too much is waiting.

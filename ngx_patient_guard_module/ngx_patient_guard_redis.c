@@ -93,14 +93,12 @@ ngx_patient_guard_redis_create(ngx_patient_guard_redis_conf_t *conf,
 
     ngx_queue_init(&redis->free);
 
-    if (ngx_patient_guard_bulkhead_init(&redis->bulkhead, cycle->pool)
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
     redis->script = ngx_patient_guard_script_create(&conf->script, cycle);
-    if (redis->script == NULL) {
+
+    if (redis->script == NULL
+        || ngx_patient_guard_bulkhead_init(&redis->bulkhead, cycle->pool)
+           != NGX_OK)
+    {
         return NULL;
     }
 
@@ -132,8 +130,7 @@ ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
 {
     ngx_patient_guard_redis_t  *redis = (ngx_patient_guard_redis_t *) store;
 
-    ngx_int_t                       rc;
-    ngx_patient_guard_unanswered_t  none;
+    ngx_int_t  rc;
 
     if (!ngx_patient_guard_script_there(redis->script,
                                         &op->lookup.account)) {
@@ -141,16 +138,11 @@ ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
         return NGX_OK;
     }
 
-    if (redis->conf->local) {
-        none.number = 0;
-
-        rc = ngx_patient_guard_floor_count(redis->shm, &op->lookup,
-                                           &op->tally, &none, 1);
-    } else {
-        rc = ngx_patient_guard_floor_answer(redis->shm, &op->lookup,
-                                            &op->tally,
-                                            NGX_PATIENT_GUARD_KNOWN);
-    }
+    rc = redis->conf->local
+         ? ngx_patient_guard_floor_count(redis->shm, &op->lookup, &op->tally,
+                                         NULL, 1)
+         : ngx_patient_guard_floor_answer(redis->shm, &op->lookup, &op->tally,
+                                          NGX_PATIENT_GUARD_KNOWN);
 
     if (rc == NGX_OK) {
         if (ngx_patient_guard_floor_owes(redis->shm)) {
@@ -228,16 +220,9 @@ ngx_patient_guard_redis_charge(ngx_patient_guard_store_t *store,
 {
     ngx_patient_guard_redis_t  *redis = (ngx_patient_guard_redis_t *) store;
 
-    ngx_int_t                       rc;
-    ngx_patient_guard_unanswered_t  none;
-
-    none.number = 0;
-
-    rc = ngx_patient_guard_floor_count(redis->shm, lookup, tally, &none, 0);
-
     ngx_patient_guard_merge_soon(redis->merge);
 
-    return rc;
+    return ngx_patient_guard_floor_count(redis->shm, lookup, tally, NULL, 0);
 }
 
 
@@ -529,15 +514,7 @@ ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask, ngx_str_t *text)
                                       &op->tally);
 
     if (rc == NGX_OK) {
-
-        if (ngx_patient_guard_floor_note(redis->shm, &op->lookup, &op->tally))
-        {
-            (void) ngx_patient_guard_merge_now(redis->merge,
-                                               &op->lookup.account,
-                                               op->lookup.now,
-                                     ngx_current_msec + redis->timeout, NULL);
-        }
-
+        ngx_patient_guard_merge_note(redis->merge, &op->lookup, &op->tally);
         return NGX_OK;
     }
 

@@ -273,6 +273,7 @@ identify(ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *values,
     r.unparsed_uri = values[URI];
 
     ctx->policy = &policy;
+    ctx->op.pool = pool;
 
     return ngx_http_patient_guard_identify(&r, ctx, &lcf);
 }
@@ -434,6 +435,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rc = identify(&ctx, values, letters, 0, pool);
 
     must(ctx.op.lookup.npatients <= 512);
+    must(ctx.op.lookup.records == ctx.op.lookup.npatients);
     must((rc >= NGX_HTTP_SPECIAL_RESPONSE) <= (ctx.reason != NULL));
     must(identify(&reversed, values, letters, 1, pool) == rc);
 

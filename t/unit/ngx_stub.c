@@ -493,3 +493,12 @@ ngx_hextoi(u_char *line, size_t n)
 
     return value;
 }
+
+
+/* until ngx_stub_free() */
+
+weak ngx_int_t
+ngx_pfree(ngx_pool_t *pool, void *p)
+{
+    return NGX_DECLINED;
+}

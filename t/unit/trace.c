@@ -25,7 +25,7 @@
 #define OPS       60            /* of one trace, at most */
 #define LIMITS    5
 #define PATIENTS  14            /* in the world */
-#define NAMED     9             /* by one lookup: few and many are told apart */
+#define NAMED     9             /* by one lookup; up to 4 are few */
 #define RECORDS   12            /* read by one lookup */
 
 
