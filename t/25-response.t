@@ -621,3 +621,59 @@ say_h2($h2, headers(7, '/gated/page/5/6?p=5', account => 'dupont'),
             headers(9, '/page/7', account => 'dupont'));
 is(join(' ', ended($h2, 7, 9)), '403 200', 'and one is refused');
 like($h2->{streams}{7}{body}, qr/"violated-policies":\["p"\]/);
+
+
+
+=== TEST 21: inherited, replaced, switched off
+--- policy
+account  $http_x_account trusted;
+$PG_LIMITS;
+--- config
+patient_guard                 $PG_POLICY;
+patient_guard_response_match  "/(?<patient>\d+)";
+patient_guard_records         $upstream_http_x_records;
+patient_guard_response_gate   on;
+location / {
+    proxy_pass                    http://$PG_PAGES;
+}
+location /open/ {
+    patient_guard_response_gate   off;
+    proxy_pass                    http://$PG_PAGES/;
+}
+location /other/ {
+    patient_guard_response_match  "/x(?<patient>\d+)";
+    patient_guard_records         $arg_r;
+    proxy_pass                    http://$PG_PAGES/;
+}
+location /off/ {
+    patient_guard_response_match  off;
+    patient_guard_records         off;
+    proxy_pass                    http://$PG_PAGES/;
+}
+--- after
+pages('dupont', '/told/1/2?n=3');
+has_counted('dupont', 3, 'inherited');
+is(pages('dupont', '/told/3/4?p=4')->{status}, 403, 'with its gate');
+is(pages('dupont', '/open/told/3/4?p=4')->{status}, 200, 'no gate');
+has_counted('dupont', 5, 'two more');
+pages('dupont', '/other/told/5/x1?n=9&r=2');
+has_counted('dupont', 7, 'others');
+pages('dupont', '/off/told/6/7?n=9');
+has_counted('dupont', 8, 'none: its URI');
+
+
+
+=== TEST 22: a gate that holds nothing
+--- policy
+account  $http_x_account trusted;
+limit    patients=3/1h deny;
+--- config
+location / {
+    patient_guard                $PG_POLICY;
+    patient_guard_response_gate  on;
+    proxy_pass                   http://$PG_PORTAL;
+}
+--- request
+GET /
+--- error_log
+"patient_guard_response_gate on" beside "patient_guard $PG_POLICY" in
