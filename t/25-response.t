@@ -656,7 +656,7 @@ has_counted('dupont', 3, 'inherited');
 is(pages('dupont', '/told/3/4?p=4')->{status}, 403, 'with its gate');
 is(pages('dupont', '/open/told/3/4?p=4')->{status}, 200, 'no gate');
 has_counted('dupont', 5, 'two more');
-pages('dupont', '/other/told/5/x1?n=9&r=2');
+pages('dupont', '/other/told/5/x8?n=9&r=2');
 has_counted('dupont', 7, 'others');
 pages('dupont', '/off/told/6/7?n=9');
 has_counted('dupont', 8, 'none: its URI');
@@ -675,5 +675,7 @@ location / {
 }
 --- request
 GET /
+--- more_headers
+X-Account: dupont
 --- error_log
 "patient_guard_response_gate on" beside "patient_guard $PG_POLICY" in
