@@ -13,6 +13,8 @@
 # make deb        a Debian package, .build/deb/*.deb (TEST=1: and tried out)
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
+# make bench      what the guard costs a worker: PART=bodies, what looking into
+#                 a megabyte of response costs (SHORT=1: under a minute)
 # make scale      100,000 accounts with 28 days of lookups in Redis: memory and
 #                 the script's time (SHORT=1: a minute; see scripts/scale/run)
 # make run        the breach against the demonstration portal (STORE=memory)
@@ -44,7 +46,7 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
-        coverage check deb endure run serve clean scale matrix FORCE
+        coverage check deb endure bench run serve clean scale matrix FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -125,6 +127,9 @@ deb:
 
 endure:
 	@scripts/endure/run
+
+bench:
+	@scripts/bench/run
 
 scale:
 	@scripts/scale/run
