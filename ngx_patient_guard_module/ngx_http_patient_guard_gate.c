@@ -25,6 +25,8 @@ struct ngx_http_patient_guard_held_s {
 
 static ngx_int_t ngx_http_patient_guard_gate_keep(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_chain_t *in);
+static ngx_uint_t ngx_http_patient_guard_gate_cut_short(
+    ngx_http_request_t *r);
 static ngx_int_t ngx_http_patient_guard_gate_answered(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_http_patient_guard_gate_open(ngx_http_request_t *r,
@@ -138,10 +140,33 @@ ngx_http_patient_guard_gate_keep(ngx_http_request_t *r,
 
         if (b->last_buf) {
             held->whole = 1;
+
+        } else if (b->flush && ngx_http_patient_guard_gate_cut_short(r)) {
+
+            held->whole = 1;
+
+            if (!held->answered) {
+                ctx->reason = "the response that is held back ends early";
+
+                (void) ngx_http_patient_guard_gate_refuse(r, ctx,
+                                                       NGX_HTTP_BAD_GATEWAY);
+            }
         }
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * An upstream that is finalized after its header, but before its end, has
+ * what there is flushed, and no last buffer will come.
+ */
+
+static ngx_uint_t
+ngx_http_patient_guard_gate_cut_short(ngx_http_request_t *r)
+{
+    return r->upstream && r->upstream->cleanup == NULL;
 }
 
 
@@ -220,6 +245,10 @@ ngx_http_patient_guard_gate_refuse(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status)
 {
     ctx->held_back->asked = 1;
+
+    /* it may be asked for by its number, and an answer be under way */
+
+    ngx_http_patient_guard_verdict_forget(ctx);
 
     ngx_http_patient_guard_verdict_refuse(r, ctx, status);
 

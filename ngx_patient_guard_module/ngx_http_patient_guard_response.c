@@ -559,9 +559,21 @@ ngx_http_patient_guard_response_end(void *data)
 {
     ngx_http_patient_guard_response_t  *response = data;
 
-    if (response->ctx->watched && response->ctx->held_back == NULL) {
-        (void) ngx_http_patient_guard_disclose(response->ctx->request,
-                                               response->ctx,
-                                               &response->disclosure, 1);
+    ngx_http_patient_guard_ctx_t  *ctx;
+
+    ctx = response->ctx;
+
+    if (!ctx->watched || ctx->held_back) {
+        return;
     }
+
+    /* cut short: what the last bytes could have become they are */
+
+    if (response->scan) {
+        (void) ngx_patient_guard_scan_end(response->scan);
+        response->scan = NULL;
+    }
+
+    (void) ngx_http_patient_guard_disclose(ctx->request, ctx,
+                                           &response->disclosure, 1);
 }
