@@ -154,9 +154,6 @@ ngx_http_patient_guard_spool_file(ngx_http_request_t *r)
     file->file.log = r->connection->log;
     file->path = clcf->client_body_temp_path;
     file->pool = r->pool;
-    file->warn = "a response that is held until it is counted is buffered to "
-                 "a temporary file";
-    file->log_level = NGX_LOG_INFO;
     file->clean = 1;
 
     return file;

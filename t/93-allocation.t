@@ -333,3 +333,36 @@ write_file($conf, $text);
 ok(reload(), 'in the end it is read');
 is(get('/', 'X-Account' => 'dupont')->{status}, 200, '- and served by');
 is_quiet();
+
+
+
+=== TEST 7: bodies and responses that are looked into, and held back
+--- policy
+account  $http_x_account trusted;
+limit    patients=100000/1d log;
+--- config
+patient_guard                 $PG_POLICY;
+patient_guard_response_match  "/(?<patient>\d+)";
+patient_guard_records         $arg_n;
+location / {
+    proxy_pass                    http://$PG_PORTAL;
+}
+location /gated/ {
+    patient_guard_response_gate   on buffer=1k;
+    proxy_pass                    http://$PG_PORTAL;
+}
+location /posted/ {
+    patient_guard_request_match   "id=(?<patient>\d+)";
+    proxy_pass                    http://$PG_PORTAL;
+}
+--- after
+# 502: the portal is served by the same worker
+my $uri = '/' . join '/', 1 .. 20;
+requests('a response', [200, 502], "$uri?n=30", 'X-Account' => 'dupont', 'Range' => 'bytes=1-2',
+         'Accept-Encoding' => 'gzip');
+requests('held back', [200, 502], '/gated/' . 'x' x 3000 . "$uri?n=30", 'X-Account' => 'martin');
+my $body = join '&', map { "id=$_" } 1 .. 20;
+my $post = "POST /posted/ HTTP/1.1\r\nHost: localhost\r\nX-Account: durand\r\n"
+    . "Connection: close\r\nContent-Length: " . length($body) . "\r\n\r\n$body";
+requests('a body', [200, 502], sub { PatientGuard::answer(raw($post))->{status} });
+is_quiet();
