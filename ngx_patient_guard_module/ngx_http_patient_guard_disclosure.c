@@ -301,8 +301,11 @@ ngx_http_patient_guard_disclosure_lookup(ngx_http_patient_guard_ctx_t *ctx,
             }
         }
 
-        lookup->patients = &ctx->patients.named[d->charged];
         lookup->npatients = ctx->patients.n - d->charged;
+
+        if (lookup->npatients) {
+            lookup->patients = &ctx->patients.named[d->charged];
+        }
     }
 
     lookup->records = ngx_http_patient_guard_owed(d, d->patients);

@@ -159,6 +159,8 @@ ngx_http_patient_guard_begin(ngx_http_request_t *r,
 
         r->filter_need_in_memory = 1;
 
+        /* an identifier may lie across the end of a range */
+
         ngx_http_clear_accept_ranges(r);
     }
 
@@ -183,6 +185,10 @@ ngx_http_patient_guard_begin_gated(ngx_http_request_t *r,
     }
 
     r->filter_need_in_memory = 1;
+
+    /* by the time that ranges are chosen the body has passed their filter */
+
+    ngx_http_clear_accept_ranges(r);
 
     /* where only a number is said it can be asked for at once */
 

@@ -330,6 +330,10 @@ is(length $answer->{body}, -s server_root() . '/html/large', 'the whole');
 is(verdict('martin', '/static/large?n=4&p=4'), '403 deny 3', 'or nothing');
 has_counted('martin', 3, 'three');
 
+$answer = pages('martin', '/static/large?n=3', Range => 'bytes=5-9');
+is("$answer->{status} " . length $answer->{body},
+   '200 ' . -s server_root() . '/html/large', 'no range of it');
+
 
 
 === TEST 10: 200 at once, at a limit of which one is left
