@@ -32,7 +32,6 @@ ngx_int_t
 ngx_http_patient_guard_handler(ngx_http_request_t *r)
 {
     ngx_http_patient_guard_ctx_t       *ctx;
-    ngx_http_patient_guard_step_pt      next;
     ngx_http_patient_guard_loc_conf_t  *lcf;
 
     if (r != r->main) {
@@ -51,19 +50,16 @@ ngx_http_patient_guard_handler(ngx_http_request_t *r)
             return NGX_AGAIN;
         }
 
-        next = ctx->next;
+        if (ctx->body) {
+            return ngx_http_patient_guard_looked(r, ctx);
+        }
 
-        if (next == NULL) {
+        if (ctx->next == NULL) {
 
             /* a guard that failed has let nobody through to an error_page */
 
             return ctx->decided ? NGX_DECLINED
                                 : NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (next == ngx_http_patient_guard_looked) {
-            ctx->next = NULL;
-            return next(r, ctx);
         }
 
         return ngx_http_patient_guard_go_on(r, ctx,
@@ -141,6 +137,7 @@ ngx_http_patient_guard_read(ngx_http_request_t *r,
     }
 
     ctx->waiting = 0;
+    ctx->body = NULL;
 
     if (ctx->reason) {
         return ngx_http_patient_guard_refused(r, ctx, rc);
@@ -159,7 +156,6 @@ ngx_http_patient_guard_read_done(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_patient_guard_module);
 
     ctx->waiting = 0;
-    ctx->next = ngx_http_patient_guard_looked;
 
     r->write_event_handler = ngx_http_core_run_phases;
     ngx_http_core_run_phases(r);
