@@ -11,6 +11,8 @@
 static ngx_uint_t ngx_patient_guard_nir_read(ngx_str_t *text,
     u_char nir[NGX_PATIENT_GUARD_NIR]);
 static ngx_int_t ngx_patient_guard_nir_byte(u_char **p, u_char *last);
+static ngx_uint_t ngx_patient_guard_nir_formed(
+    u_char nir[NGX_PATIENT_GUARD_NIR], ngx_uint_t n);
 static ngx_uint_t ngx_patient_guard_nir_space(u_char ch);
 static ngx_uint_t ngx_patient_guard_nir_key(
     u_char nir[NGX_PATIENT_GUARD_NIR]);
@@ -20,8 +22,7 @@ ngx_int_t
 ngx_patient_guard_nir(ngx_str_t *text, ngx_uint_t keyless,
     u_char nir[NGX_PATIENT_GUARD_NIR])
 {
-    u_char      ch;
-    ngx_uint_t  i, n, key;
+    ngx_uint_t  n, key;
 
     n = ngx_patient_guard_nir_read(text, nir);
 
@@ -31,23 +32,7 @@ ngx_patient_guard_nir(ngx_str_t *text, ngx_uint_t keyless,
         return NGX_DECLINED;
     }
 
-    for (i = 0; i < n; i++) {
-        ch = nir[i];
-
-        if (i == NGX_PATIENT_GUARD_NIR_CORSICA && nir[i - 1] == '2'
-            && (ch == 'A' || ch == 'B'))
-        {
-            continue;
-        }
-
-        if (ch < '0' || ch > '9') {
-            return NGX_DECLINED;
-        }
-    }
-
-    /* 1 and 2; 3 to 8 where a number is provisional, or was once */
-
-    if (nir[0] == '0' || nir[0] == '9') {
+    if (!ngx_patient_guard_nir_formed(nir, n)) {
         return NGX_DECLINED;
     }
 
@@ -162,6 +147,32 @@ ngx_patient_guard_nir_space(u_char ch)
     default:
         return 0;
     }
+}
+
+
+/* digits, but for Corsica's letter, and the first one no 0 and no 9 */
+
+static ngx_uint_t
+ngx_patient_guard_nir_formed(u_char nir[NGX_PATIENT_GUARD_NIR], ngx_uint_t n)
+{
+    u_char      ch;
+    ngx_uint_t  i;
+
+    for (i = 0; i < n; i++) {
+        ch = nir[i];
+
+        if (i == NGX_PATIENT_GUARD_NIR_CORSICA && nir[i - 1] == '2'
+            && (ch == 'A' || ch == 'B'))
+        {
+            continue;
+        }
+
+        if (ch < '0' || ch > '9') {
+            return 0;
+        }
+    }
+
+    return nir[0] != '0' && nir[0] != '9';
 }
 
 

@@ -5,8 +5,10 @@
  *
  *   S AA MM DD CCC OOO KK
  *
- * DD, the departement of birth, is 2A or 2B in Corsica.  KK is 97 - N mod 97
- * with N the 13 digits, where 2A is read as 19 and 2B as 18 (INSEE).
+ * S is 1 or 2; 3 to 8 where a number is provisional, or was once.  DD, the
+ * departement of birth, is 2A or 2B in Corsica.  KK is 97 - N mod 97 with N
+ * the 13 digits, where 2A is read as 19 and 2B as 18 (INSEE).  A
+ * wrong digit and neighbours that changed places never go unnoticed.
  */
 
 
@@ -26,7 +28,7 @@
  * over; %XX is what it stands for, as in an argument.  With "keyless" a
  * number may lack its key, which is added.
  *
- * NGX_DECLINED: it is none, or the key is wrong.
+ * NGX_DECLINED: it is none, or the key is wrong; nir is of no use then.
  */
 ngx_int_t ngx_patient_guard_nir(ngx_str_t *text, ngx_uint_t keyless,
     u_char nir[NGX_PATIENT_GUARD_NIR]);
