@@ -310,7 +310,7 @@ patterns_are_refused(void)
     } wrong[] = {
         { "(?<patient>a", "\"(?<patient>a\" has a fault at byte 12: "
                           "missing closing parenthesis" },
-        { "(?<patient>[z-a])", "has a fault at byte 14: range out of order" },
+        { "(?<patient>[z-a])", "range out of order" },
         { "", "may match where there is nothing; let it match a byte" },
         { "(?<patient>a*)", "may match where there is nothing" },
         { "(?<patient>a)?(?=b)", "may match where there is nothing" },
