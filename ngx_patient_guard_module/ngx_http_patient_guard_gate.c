@@ -383,6 +383,12 @@ ngx_http_patient_guard_gate_refuse_handler(ngx_event_t *ev)
     r->buffered &= ~NGX_HTTP_PATIENT_GUARD_BUFFERED;
     ctx->watched = 0;
 
+    /* send_timeout was that of the response: an error_page has its own */
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
     ngx_http_clean_header(r);
 
     ngx_memzero(r->ctx, sizeof(void *) * ngx_http_max_module);

@@ -77,7 +77,7 @@ ngx_http_patient_guard_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_patient_guard_get_ctx(r);
 
-    if (ctx == NULL || !ctx->watched) {
+    if (ctx == NULL || !ctx->watched || !ctx->decided) {
         return ngx_http_next_header_filter(r);
     }
 
@@ -143,14 +143,16 @@ ngx_http_patient_guard_begin(ngx_http_request_t *r,
 
     match = ctx->location->response;
 
-    if (match) {
-        ctx->reason = ngx_http_patient_guard_coded(r);
+    if (match || ctx->gated) {
+        ctx->reason = ngx_http_patient_guard_coded(r, match != NULL);
 
         if (ctx->reason) {
             return ngx_http_patient_guard_uncountable(r, ctx,
                                                       NGX_HTTP_BAD_GATEWAY);
         }
+    }
 
+    if (match) {
         response->scan = ngx_patient_guard_scan_create(match->pattern,
                                   r->pool, ngx_http_patient_guard_found, ctx);
         if (response->scan == NULL) {
@@ -251,7 +253,7 @@ ngx_http_patient_guard_begin_part(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    reason = ngx_http_patient_guard_coded(r);
+    reason = ngx_http_patient_guard_coded(r, 1);
 
     if (reason) {
         ctx->reason = reason;

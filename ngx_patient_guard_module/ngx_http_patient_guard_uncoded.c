@@ -153,9 +153,21 @@ ngx_http_patient_guard_drop_header(ngx_http_request_t *r,
 
 
 const char *
-ngx_http_patient_guard_coded(ngx_http_request_t *r)
+ngx_http_patient_guard_coded(ngx_http_request_t *r, ngx_uint_t body)
 {
     ngx_table_elt_t  *encoding;
+
+    if (r->headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS) {
+        return "the response is a tunnel, and can't be counted";
+    }
+
+    if (!body) {
+        return NULL;
+    }
+
+    if (r->headers_out.status == NGX_HTTP_PARTIAL_CONTENT) {
+        return "the response is a part, and can't be counted";
+    }
 
     encoding = r->headers_out.content_encoding;
 
@@ -165,15 +177,5 @@ ngx_http_patient_guard_coded(ngx_http_request_t *r)
         return "the response is compressed, and can't be counted";
     }
 
-    switch (r->headers_out.status) {
-
-    case NGX_HTTP_SWITCHING_PROTOCOLS:
-        return "the response is a tunnel, and can't be counted";
-
-    case NGX_HTTP_PARTIAL_CONTENT:
-        return "the response is a part, and can't be counted";
-
-    default:
-        return NULL;
-    }
+    return NULL;
 }

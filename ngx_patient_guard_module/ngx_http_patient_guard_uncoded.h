@@ -20,8 +20,12 @@
  */
 ngx_int_t ngx_http_patient_guard_uncoded(ngx_http_request_t *r);
 
-/* of a response: NULL, or why it can't be looked into */
-const char *ngx_http_patient_guard_coded(ngx_http_request_t *r);
+/*
+ * Of a response: NULL, or why it can't be counted; if its "body" is not to be
+ * looked into, whether there is any.
+ */
+const char *ngx_http_patient_guard_coded(ngx_http_request_t *r,
+    ngx_uint_t body);
 
 
 #endif /* _NGX_HTTP_PATIENT_GUARD_UNCODED_H_INCLUDED_ */
