@@ -226,6 +226,10 @@ ngx_http_patient_guard_go_on(ngx_http_request_t *r,
         return ngx_http_patient_guard_answer(r, ctx);
     }
 
+    /* whatever takes the place of the response may want the body, too */
+
+    r->preserve_body |= ctx->gated;
+
     if (ctx->watched && ctx->location->response
         && ngx_http_patient_guard_uncoded(r) != NGX_OK)
     {

@@ -1,0 +1,369 @@
+# What takes the place of a response that is held back: at any moment, with any
+# error page; and what can be held at all.
+
+use lib 't/lib';
+use PatientGuard;
+use Pages;
+
+use IO::Socket::UNIX;
+
+# an upstream of one's own: the function gets the socket, and the request
+
+our $upstream;
+
+sub upstream (&) {
+    my ($serve) = @_;
+
+    my $path = "$ENV{PG_TMP}/up-$$.sock";
+    unlink $path;
+    my $server = IO::Socket::UNIX->new(Local => $path, Listen => 128)
+        or die "$path: $!";
+    chmod 0666, $path;
+    $upstream = PatientGuard::child(sub {
+        local $SIG{CHLD} = 'IGNORE';
+        local $SIG{PIPE} = 'IGNORE';
+        while (my $socket = $server->accept) {
+            PatientGuard::child(sub {
+                $socket->autoflush(1);
+                my $text = '';
+                until ($text =~ /\r\n\r\n/) {
+                    sysread $socket, $text, 65536, length $text or last;
+                }
+                my ($length) = $text =~ /^Content-Length: (\d+)/mi;
+                my ($head) = $text =~ /^(.*?\r\n\r\n)/s;
+                while ($length && length $text < $length + length $head) {
+                    sysread $socket, $text, 65536, length $text or last;
+                }
+                $serve->($socket, $text);
+                shutdown $socket, 1;
+                sysread $socket, $text, 65536;
+            });
+            close $socket;
+        }
+    });
+}
+
+sub upstream_gone { kill 'KILL', $upstream if $upstream; undef $upstream }
+
+our $UP = "unix:$ENV{PG_TMP}/up-$$.sock";
+
+add_block_preprocessor(sub {
+    my $block = shift;
+    for my $name (qw(config http_config)) {
+        my $text = $block->$name // next;
+        $text =~ s/\$UP\b/$UP/g;
+        $block->set_value($name, $text);
+    }
+});
+
+# Redis answers the call that counts a response after so many seconds
+
+sub slow {
+    my ($seconds) = @_;
+    return <<"PERL";
+if (\@command) {
+    \$peer->pause($seconds) if \$command[0] =~ /^EVAL/ && \$command[7] == 0;
+    \$peer->send(\$peer->real(\@command));
+}
+PERL
+}
+
+# what comes in so many seconds, and whether the connection was closed
+
+sub within {
+    my ($seconds, $bytes) = @_;
+    my $socket = PatientGuard::client();
+    print $socket $bytes;
+    $socket->flush;
+    my $text = '';
+    my $end = time + $seconds;
+    my $select = IO::Select->new($socket);
+    while (time < $end) {
+        $select->can_read(0.2) or next;
+        sysread $socket, $text, 65536, length $text or return ($text, 1);
+    }
+    return ($text, 0);
+}
+
+END { upstream_gone() }
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a Range of what is held by its number of records alone
+--- policy
+account        $http_x_account trusted;
+secret         $PG_KEY;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  3s;
+limit          lookups=1000/1h deny;
+--- fake_redis eval: ::slow(0.2)
+--- config
+set $records_said 3;
+location /files/ {
+    patient_guard                 $PG_POLICY;
+    patient_guard_records         $records_said;
+    patient_guard_response_gate   on;
+    alias html/;
+}
+--- user_files
+>>> a.txt
+0123456789abcdefghijklmnopqrstuvwxyz
+--- after
+my $answer = pages('dupont', '/files/a.txt', Range => 'bytes=0-3');
+is("$answer->{status} " . length $answer->{body},
+   "$answer->{status} $answer->{headers}{'content-length'}", 'as long as it says');
+
+
+
+=== TEST 2: the same, whole before Redis answers, and the error_page takes its time
+--- policy
+account        $http_x_account trusted;
+secret         $PG_KEY;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  3s;
+limit          lookups=1000/1h deny;
+--- fake_redis eval: ::slow(1)
+--- config
+set $records_said 3;
+location / {
+    patient_guard                 $PG_POLICY;
+    patient_guard_records         $records_said;
+    patient_guard_response_gate   on buffer=4k file=0;
+    proxy_pass                    http://$UP;
+    error_page                    502 = @sorry;
+}
+location @sorry {
+    rewrite ^ /sorry break;
+    proxy_pass http://$UP;
+}
+--- after
+upstream {
+    my ($socket, $text) = @_;
+    if ($text =~ m{^GET /sorry}) {
+        sleep 3;
+        print $socket "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsorry";
+        return;
+    }
+    print $socket "HTTP/1.1 200 OK\r\n\r\n" . 'patient ' x 1000;
+};
+my $answer = pages('dupont', '/big');
+unlike($answer->{body}, qr/patient/, 'nothing of what was too large');
+is(substr($answer->{body}, 0, 99), 'sorry', 'but the page in its place');
+upstream_gone();
+--- error_log eval
+qr/start worker|\[error\]/
+
+
+
+=== TEST 3: too large while Redis is asked, not whole yet
+--- policy
+account        $http_x_account trusted;
+secret         $PG_KEY;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  3s;
+limit          lookups=1000/1h deny;
+--- fake_redis eval: ::slow(1)
+--- config
+set $records_said 3;
+location / {
+    patient_guard                 $PG_POLICY;
+    patient_guard_records         $records_said;
+    patient_guard_response_gate   on buffer=4k file=0;
+    proxy_pass                    http://$UP;
+}
+--- after
+upstream {
+    my ($socket, $text) = @_;
+    print $socket "HTTP/1.1 200 OK\r\n\r\n" . 'patient ' x 5000;
+    sleep 2;
+    print $socket "the end";
+};
+my $answer = pages('dupont', '/big');
+is($answer->{status}, 502, 'refused, not cut short');
+unlike($answer->{body}, qr/patient/, 'nothing of what was too large');
+upstream_gone();
+--- error_log eval
+qr/start worker|\[error\]/
+
+
+
+=== TEST 4: the upstream dies in the middle of what is held
+--- policy
+account  $http_x_account trusted;
+$PG_LIMITS;
+--- config
+location / {
+    patient_guard                 $PG_POLICY;
+    patient_guard_response_match  "/(?<patient>\d+)";
+    patient_guard_response_gate   on;
+    proxy_pass                    http://$UP;
+}
+--- after
+upstream {
+    my ($socket, $text) = @_;
+    print $socket "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n/1/2/3";
+};
+my ($text, $closed) = within(5, PatientGuard::request('/x', 'X-Account' => 'dupont'));
+ok($closed, 'the client does not wait for send_timeout');
+upstream_gone();
+--- error_log eval
+qr/start worker|\[error\]/
+
+
+
+=== TEST 5: a tunnel, held by its number of records
+--- policy
+account  $http_x_account trusted;
+limit    lookups=2/1h deny;
+--- config
+location / {
+    patient_guard                 $PG_POLICY;
+    patient_guard_records         $upstream_http_x_records;
+    patient_guard_response_gate   on;
+    proxy_http_version            1.1;
+    proxy_set_header              Upgrade $http_upgrade;
+    proxy_set_header              Connection upgrade;
+    proxy_pass                    http://$UP;
+}
+--- after
+upstream {
+    my ($socket, $text) = @_;
+    print $socket "HTTP/1.1 101 Switching Protocols\r\nX-Records: 5\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    sleep 1;
+    print $socket "patients of the tunnel";
+};
+my ($text, $closed) = within(5, "GET /x HTTP/1.1\r\nHost: localhost\r\nX-Account: dupont\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+unlike($text, qr/patients of the tunnel/, 'nothing comes through');
+like($text, qr/^HTTP\/1.1 (403|502)/, 'but a refusal');
+upstream_gone();
+
+
+
+=== TEST 6: what the gate refuses has a body, which its error_page's upstream gets
+--- policy
+account  $http_x_account trusted;
+limit    patients=1/1h deny;
+--- config
+client_body_buffer_size 1k;
+location / {
+    error_page                    403 = @other;
+    patient_guard                 $PG_POLICY;
+    patient_guard_methods         POST;
+    patient_guard_response_match  "/(?<patient>\d+)";
+    patient_guard_response_gate   on;
+    proxy_pass                    http://$PG_PAGES;
+}
+location @other {
+    proxy_pass http://$UP;
+}
+--- after
+upstream {
+    my ($socket, $text) = @_;
+    print $socket "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsorry";
+};
+my ($text) = within(3, "POST /page/1/2 HTTP/1.1\r\nHost: localhost\r\nX-Account: dupont\r\nConnection: close\r\nContent-Length: 9000\r\n\r\n" . 'x' x 9000);
+like($text, qr/sorry/, 'the page');
+upstream_gone();
+
+
+
+=== TEST 7: an error_page that is slower than send_timeout
+--- policy
+account  $http_x_account trusted;
+limit    patients=1/1h deny;
+--- config
+send_timeout 2s;
+location / {
+    error_page                    403 = @other;
+    patient_guard                 $PG_POLICY;
+    patient_guard_response_match  "/(?<patient>\d+)";
+    patient_guard_response_gate   on;
+    proxy_pass                    http://$UP;
+}
+location @other {
+    rewrite ^ /sorry break;
+    proxy_pass http://$UP;
+}
+--- after
+upstream {
+    my ($socket, $text) = @_;
+    if ($text =~ m{^GET /sorry}) {
+        sleep 4;
+        print $socket "HTTP/1.1 200 OK\r\n\r\n";
+        print $socket 'sorry' x 2_000_000;
+        return;
+    }
+    print $socket "HTTP/1.1 200 OK\r\n\r\n/1/2/3";
+};
+my $socket = PatientGuard::client();
+print $socket PatientGuard::request('/x', 'X-Account' => 'dupont');
+$socket->flush;
+sleep 6;
+my ($text, $n) = ('', 0);
+while (sysread $socket, $text, 65536, length $text) { }
+is(() = PatientGuard::answer($text)->{body} =~ /sorry/g, 2_000_000, 'comes whole');
+upstream_gone();
+
+
+
+=== TEST 8: a body that is too large to be read, of a location that counts responses
+--- policy
+account  $http_x_account trusted;
+$PG_LIMITS;
+--- config
+location / {
+    client_max_body_size 1k;
+    patient_guard                 $PG_POLICY;
+    patient_guard_methods         POST GET;
+    patient_guard_request_match   "/(?<patient>\d+)";
+    patient_guard_response_match  "(?<patient>nginx)";
+    proxy_pass                    http://$PG_PAGES;
+}
+--- after
+my ($text) = within(3, "POST /x HTTP/1.1\r\nHost: localhost\r\nX-Account: dupont\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n" . 'x' x 4096 . "\r\n0\r\n\r\n");
+like($text, qr/^HTTP\/1.1 413/, 'too large');
+($text) = within(3, "POST /x HTTP/1.1\r\nHost: localhost\r\nX-Account: dupont\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+like($text, qr/^HTTP\/1.1 400/, 'broken');
+has_counted('dupont', 0, 'nobody is counted');
+--- error_log eval
+qr/start worker|\[error\]/
+
+
+
+=== TEST 9: slice, and a gate
+--- policy
+account  $http_x_account trusted;
+$PG_LIMITS;
+--- http_config
+server {
+    listen unix:$TEST_NGINX_SERVROOT/logs/files.sock;
+    location / { root $TEST_NGINX_SERVROOT/html; }
+}
+--- config
+location / {
+    slice 8;
+    patient_guard                 $PG_POLICY;
+    patient_guard_response_match  "/(?<patient>\d+)";
+    patient_guard_response_gate   on;
+    proxy_set_header Range $slice_range;
+    proxy_pass http://unix:$TEST_NGINX_SERVROOT/logs/files.sock:/;
+}
+location /open/ {
+    slice 8;
+    patient_guard                 $PG_POLICY;
+    patient_guard_response_match  "/(?<patient>\d+)";
+    proxy_set_header Range $slice_range;
+    proxy_pass http://unix:$TEST_NGINX_SERVROOT/logs/files.sock:/;
+}
+--- user_files
+>>> a.txt
+/1/2/3/4/5/6/7/8/9/10/11/12/13
+--- after
+for my $uri ('/a.txt', '/open/a.txt') {
+    my ($text, $closed) = within(5, PatientGuard::request($uri, 'X-Account' => "a$uri"));
+    ok($closed, "$uri: no hanging");
+    unlike($text, qr{/5}, 'what comes in parts is cut off');
+}
+like(error_log(), qr/the response is a part, and can't be counted/);
