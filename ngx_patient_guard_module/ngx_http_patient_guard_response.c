@@ -279,9 +279,10 @@ ngx_http_patient_guard_uncountable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (r->headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS) {
-
-        /* what comes through a tunnel does not come through filters */
+    if (r->headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS
+        || r->subrequest_ranges)
+    {
+        /* what comes through a tunnel, or later, can't be waited for here */
 
         ngx_http_patient_guard_verdict_refuse(r, ctx, status);
         ctx->watched = 0;

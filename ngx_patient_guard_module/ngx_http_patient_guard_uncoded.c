@@ -161,6 +161,12 @@ ngx_http_patient_guard_coded(ngx_http_request_t *r, ngx_uint_t body)
         return "the response is a tunnel, and can't be counted";
     }
 
+    /* each slice is a subrequest, sent when the one before has left */
+
+    if (r->subrequest_ranges) {
+        return "the response comes in slices, and can't be counted";
+    }
+
     if (!body) {
         return NULL;
     }
