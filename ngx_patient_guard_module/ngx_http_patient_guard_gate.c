@@ -2,6 +2,7 @@
 #include "ngx_http_patient_guard_gate.h"
 #include "ngx_http_patient_guard_answer.h"
 #include "ngx_http_patient_guard_spool.h"
+#include "ngx_http_patient_guard_variable.h"
 #include "ngx_http_patient_guard_verdict.h"
 
 
@@ -15,6 +16,7 @@ struct ngx_http_patient_guard_held_s {
     ngx_http_patient_guard_spool_t       spool;
     ngx_output_chain_ctx_t               out;
     ngx_event_t                          refuse;
+    ngx_http_event_handler_pt            handler;    /* of write events */
 
     unsigned                             whole:1;
     unsigned                             asked:1;
@@ -35,6 +37,9 @@ static ngx_int_t ngx_http_patient_guard_gate_send(ngx_http_request_t *r,
     ngx_http_patient_guard_held_t *held, ngx_chain_t *in);
 static void ngx_http_patient_guard_gate_resume(
     ngx_http_patient_guard_ctx_t *ctx);
+static void ngx_http_patient_guard_gate_go_on(ngx_http_request_t *r,
+    ngx_http_patient_guard_held_t *held);
+static void ngx_http_patient_guard_gate_write_handler(ngx_http_request_t *r);
 static void ngx_http_patient_guard_gate_refuse_handler(ngx_event_t *ev);
 static void ngx_http_patient_guard_gate_cleanup(void *data);
 
@@ -119,7 +124,11 @@ ngx_http_patient_guard_gate_keep(ngx_http_request_t *r,
 
         b = in->buf;
 
-        if (ngx_buf_in_memory(b) && !held->answered) {
+        /* of HEAD there may be one nevertheless, which is not sent */
+
+        if (ngx_buf_in_memory(b) && !held->answered
+            && r->method != NGX_HTTP_HEAD)
+        {
 
             rc = ngx_http_patient_guard_spool_add(r, &held->spool, b->pos,
                                                   b->last);
@@ -355,13 +364,56 @@ ngx_http_patient_guard_gate_resume(ngx_http_patient_guard_ctx_t *ctx)
         ngx_http_finalize_request(r, NGX_ERROR);
 
     } else if (ctx->held_back->released) {
-
-        /* whoever waits for its end goes on */
-
-        r->write_event_handler(r);
+        ngx_http_patient_guard_gate_go_on(r, ctx->held_back);
     }
 
     ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * Whoever waits for the end of the response goes on.  An upstream that is not
+ * at its end yet does not know of what is still to be sent here.
+ */
+
+static void
+ngx_http_patient_guard_gate_go_on(ngx_http_request_t *r,
+    ngx_http_patient_guard_held_t *held)
+{
+    ngx_http_event_handler_pt  handler;
+
+    handler = r->write_event_handler;
+
+    if (held->out.in && !held->whole) {
+        held->handler = handler;
+        r->write_event_handler = ngx_http_patient_guard_gate_write_handler;
+    }
+
+    handler(r);
+}
+
+
+static void
+ngx_http_patient_guard_gate_write_handler(ngx_http_request_t *r)
+{
+    ngx_http_patient_guard_ctx_t   *ctx;
+    ngx_http_patient_guard_held_t  *held;
+
+    ctx = ngx_http_patient_guard_get_ctx(r);
+    held = ctx->held_back;
+
+    if (!r->connection->write->timedout
+        && ngx_http_patient_guard_gate_send(r, held, NULL) == NGX_ERROR)
+    {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    if (held->out.in == NULL) {
+        r->write_event_handler = held->handler;
+    }
+
+    held->handler(r);
 }
 
 
