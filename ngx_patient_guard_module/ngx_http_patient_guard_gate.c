@@ -22,6 +22,7 @@ struct ngx_http_patient_guard_held_s {
     unsigned                             asked:1;
     unsigned                             answered:1;
     unsigned                             released:1;
+    unsigned                             failed:1;
 };
 
 
@@ -91,6 +92,10 @@ ngx_http_patient_guard_gate_filter(ngx_http_request_t *r,
     ngx_http_patient_guard_held_t  *held;
 
     held = ctx->held_back;
+
+    if (held->failed) {
+        return NGX_ERROR;
+    }
 
     if (held->released) {
         return ngx_http_patient_guard_gate_send(r, held, in);
@@ -348,23 +353,27 @@ ngx_http_patient_guard_gate_send(ngx_http_request_t *r,
 static void
 ngx_http_patient_guard_gate_resume(ngx_http_patient_guard_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
+    ngx_connection_t               *c;
+    ngx_http_request_t             *r;
+    ngx_http_patient_guard_held_t  *held;
 
     r = ctx->request;
     c = r->connection;
+    held = ctx->held_back;
 
     ngx_http_set_log_request(c->log, r);
 
-    rc = ngx_http_patient_guard_gate_answered(r, ctx,
-                               ngx_http_patient_guard_verdict_next(r, ctx));
+    /* who makes the response has the request: it ends what fails here */
 
-    if (rc == NGX_ERROR) {
-        ngx_http_finalize_request(r, NGX_ERROR);
+    if (ngx_http_patient_guard_gate_answered(r, ctx,
+                               ngx_http_patient_guard_verdict_next(r, ctx))
+        == NGX_ERROR)
+    {
+        held->failed = 1;
+    }
 
-    } else if (ctx->held_back->released) {
-        ngx_http_patient_guard_gate_go_on(r, ctx->held_back);
+    if (held->released || held->failed) {
+        ngx_http_patient_guard_gate_go_on(r, held);
     }
 
     ngx_http_run_posted_requests(c);
@@ -384,7 +393,7 @@ ngx_http_patient_guard_gate_go_on(ngx_http_request_t *r,
 
     handler = r->write_event_handler;
 
-    if (held->out.in && !held->whole) {
+    if (held->out.in && !held->whole && !held->failed) {
         held->handler = handler;
         r->write_event_handler = ngx_http_patient_guard_gate_write_handler;
     }
@@ -405,11 +414,10 @@ ngx_http_patient_guard_gate_write_handler(ngx_http_request_t *r)
     if (!r->connection->write->timedout
         && ngx_http_patient_guard_gate_send(r, held, NULL) == NGX_ERROR)
     {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return;
+        held->failed = 1;
     }
 
-    if (held->out.in == NULL) {
+    if (held->out.in == NULL || held->failed) {
         r->write_event_handler = held->handler;
     }
 
