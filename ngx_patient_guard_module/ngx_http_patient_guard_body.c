@@ -61,6 +61,8 @@ ngx_http_patient_guard_body_read(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    ngx_patient_guard_scan_strict(body->scan);
+
     ngx_patient_guard_spelling_init(&body->spelling,
                                     ngx_http_patient_guard_body_is_form(r)
                                     ? NGX_PATIENT_GUARD_FORM

@@ -129,12 +129,13 @@ ngx_http_patient_guard_gate_keep(ngx_http_request_t *r,
 
         b = in->buf;
 
-        /* of HEAD there may be one nevertheless, which is not sent */
+        /* of HEAD and 304 there may be one nevertheless, which is not sent */
 
         if (ngx_buf_in_memory(b) && !held->answered
-            && r->method != NGX_HTTP_HEAD)
+            && r->method != NGX_HTTP_HEAD
+            && r->headers_out.status != NGX_HTTP_NOT_MODIFIED
+            && r->headers_out.status != NGX_HTTP_NO_CONTENT)
         {
-
             rc = ngx_http_patient_guard_spool_add(r, &held->spool, b->pos,
                                                   b->last);
             if (rc == NGX_ERROR) {
@@ -332,6 +333,12 @@ ngx_http_patient_guard_gate_send(ngx_http_request_t *r,
     ngx_int_t  rc;
 
     if (r->header_only) {
+
+        for ( /* void */ ; in; in = in->next) {
+            in->buf->pos = in->buf->last;
+            in->buf->file_pos = in->buf->file_last;
+        }
+
         return NGX_OK;
     }
 

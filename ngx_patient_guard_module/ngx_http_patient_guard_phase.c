@@ -31,6 +31,7 @@ static void ngx_http_patient_guard_resume(ngx_http_patient_guard_ctx_t *ctx);
 ngx_int_t
 ngx_http_patient_guard_handler(ngx_http_request_t *r)
 {
+    ngx_uint_t                          reading;
     ngx_http_patient_guard_ctx_t       *ctx;
     ngx_http_patient_guard_loc_conf_t  *lcf;
 
@@ -38,7 +39,18 @@ ngx_http_patient_guard_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
+    reading = (ngx_http_get_module_ctx(r, ngx_patient_guard_module) != NULL);
     ctx = ngx_http_patient_guard_get_ctx(r);
+
+    if (ctx && ctx->body && !reading) {
+
+        /* it could not be read: nginx has refused it, and this is its page */
+
+        ctx->waiting = 0;
+        ctx->body = NULL;
+        ctx->uncounted = 1;
+        ctx->watched = 0;
+    }
 
     /* what one location lets through uncounted another may count */
 
@@ -143,8 +155,14 @@ ngx_http_patient_guard_read(ngx_http_request_t *r,
         return ngx_http_patient_guard_refused(r, ctx, rc);
     }
 
-    return rc == NGX_HTTP_INTERNAL_SERVER_ERROR
-           ? ngx_http_patient_guard_failed(r) : rc;
+    if (rc == NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return ngx_http_patient_guard_failed(r);
+    }
+
+    ctx->uncounted = 1;
+    ctx->watched = 0;
+
+    return rc;
 }
 
 

@@ -57,6 +57,7 @@ struct ngx_patient_guard_scan_s {
     uint64_t                      gone;        /* bytes before the buffer */
     uint64_t                      nopen;       /* starts of open matches */
     u_char                        why[128];
+    unsigned                      strict:1;    /* no match may be cut off */
 };
 
 
@@ -410,6 +411,13 @@ ngx_patient_guard_scan_end(ngx_patient_guard_scan_t *scan)
 }
 
 
+void
+ngx_patient_guard_scan_strict(ngx_patient_guard_scan_t *scan)
+{
+    scan->strict = 1;
+}
+
+
 const char *
 ngx_patient_guard_scan_why(ngx_patient_guard_scan_t *scan)
 {
@@ -502,6 +510,11 @@ ngx_patient_guard_scan_pending(ngx_patient_guard_scan_t *scan, u_char *end,
         }
 
         return NGX_OK;
+    }
+
+    if (scan->strict) {
+        ngx_sprintf(scan->why, "a match is too long%Z");
+        return NGX_DECLINED;
     }
 
     if (++scan->nopen > ngx_patient_guard_scan_open(scan->gone + start)) {

@@ -66,6 +66,9 @@ ngx_int_t ngx_patient_guard_scan_feed(ngx_patient_guard_scan_t *scan,
     u_char *p, u_char *last);
 ngx_int_t ngx_patient_guard_scan_end(ngx_patient_guard_scan_t *scan);
 
+/* what may be longer than SCAN_MAX is NGX_DECLINED, not cut off */
+void ngx_patient_guard_scan_strict(ngx_patient_guard_scan_t *scan);
+
 /* after NGX_DECLINED: which limit it was, for a log */
 const char *ngx_patient_guard_scan_why(ngx_patient_guard_scan_t *scan);
 
