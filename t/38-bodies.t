@@ -119,8 +119,6 @@ location / {
 is(pages('dupont', '/a.txt', method => 'HEAD')->{status}, 200, 'HEAD');
 is(pages('dupont', '/a.txt', 'If-Modified-Since' => POSIX::strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime +(stat server_root() . '/html/a.txt')[9]))->{status}, 304, 'not modified');
 
-
-
 === TEST 2: HEAD that nginx asks for as GET, to cache it, while Redis is asked
 --- policy eval: $::SLOWLY
 --- fake_redis eval: ::slow(0.5)
@@ -153,11 +151,9 @@ for my $uri ('/a', '/convert') {
 my ($text, $closed, $after) = within(7, PatientGuard::request($uri, method => 'HEAD', 'X-Account' => 'dupont'));
 ok($closed, "$uri: no hanging");
 like($text, qr/^HTTP\/1.1 200/);
-diag "after $after\n", substr $text, 0, 300;
+
 }
 upstream_gone();
-
-
 
 === TEST 3: a body that is found too large, or broken, when it is being read; with an error_page
 --- policy
@@ -190,8 +186,6 @@ for (['413 at once', $head . $large], ['413 later', $head, $large],
 --- error_log eval
 qr/start worker|\[error\]/
 
-
-
 === TEST 4: identifiers behind padding
 --- policy
 account  $http_x_account trusted;
@@ -215,14 +209,12 @@ my $post = sub {
 };
 my $form = 'application/x-www-form-urlencoded';
 my $status = $post->('a', '/x', $form, '_id=' . CORE::join ',', map { 1000000000 + $_ } 1 .. 500);
-diag $status; diag join " ", "counted", @{ counted('a') };
+
 is(counted('a')->[0], 500, 'all of a long list, or none') if $status < 400 || $status == 404;
 $status = $post->('b', '/x', $form, '_id=' . ',' x 5000 . CORE::join ',', map { 1000000000 + $_ } 1 .. 300);
-diag $status; diag join " ", "counted", @{ counted('b') };
+
 is(counted('b')->[0], 300, 'all of a padded list, or none') if $status < 400 || $status == 404;
 $status = $post->('c', '/json', 'application/json', '[' . CORE::join(',', map { '{"id":' . ' ' x 4200 . "\"$_\"}" } 1 .. 200) . ']');
-diag $status; diag join " ", "counted", @{ counted('c') };
+
 is(counted('c')->[0], 200, 'all of a padded Bundle, or none') if $status < 400 || $status == 404;
-
-
 
