@@ -70,6 +70,7 @@ typedef struct {
     ngx_uint_t                           account_missing;
     ngx_http_complex_value_t            *proof;
     ngx_http_complex_value_t            *exempt;
+    ngx_http_complex_value_t            *clock;
     ngx_patient_guard_keys_t             keys[2];    /* current, other */
     ngx_uint_t                           nkeys;
 
@@ -186,6 +187,7 @@ struct ngx_http_patient_guard_ctx_s {
     ngx_event_t                          hold;
     ngx_msec_t                           patience;   /* hold for so long, */
     ngx_msec_t                           until;      /*   and until then  */
+    int64_t                              shift;      /* of its clock, ms */
 
     ngx_uint_t                           status;     /* of a refusal */
     const char                          *reason;     /* where no limit is it */

@@ -131,6 +131,11 @@ static ngx_command_t  ngx_http_patient_guard_directives[] = {
       ngx_http_patient_guard_claim, 0,
       offsetof(ngx_http_patient_guard_policy_t, exempt), NULL },
 
+    { ngx_string("clock"),
+      NGX_CONF_TAKE1,
+      ngx_http_patient_guard_clock, 0,
+      offsetof(ngx_http_patient_guard_policy_t, clock), NULL },
+
     ngx_null_command
 };
 

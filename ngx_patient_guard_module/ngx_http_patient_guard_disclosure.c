@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_disclosure.h"
+#include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_naming.h"
 #include "ngx_http_patient_guard_value.h"
 #include "ngx_http_patient_guard_verdict.h"
@@ -201,7 +202,7 @@ ngx_http_patient_guard_disclose_some(ngx_http_request_t *r,
     lookup.patients = named;
     lookup.npatients = n;
     lookup.records = ngx_http_patient_guard_owed(d, d->patients + n);
-    lookup.now = ngx_http_patient_guard_now();
+    lookup.now = ngx_http_patient_guard_now(ctx);
     lookup.proof = 0;
     lookup.forced = d->forced;
     lookup.unnamed = 0;

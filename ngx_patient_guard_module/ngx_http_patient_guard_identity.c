@@ -134,6 +134,20 @@ ngx_http_patient_guard_claim(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+char *
+ngx_http_patient_guard_clock(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                       "\"clock\" of policy \"%V\" is for replaying logs "
+                       "only: whoever sets it sets the time that limits go by",
+                       &policy->name);
+
+    return ngx_http_set_complex_value_slot(cf, cmd, conf);
+}
+
+
 static ngx_uint_t
 ngx_http_patient_guard_from_client(ngx_str_t *value)
 {
@@ -217,8 +231,10 @@ ngx_http_patient_guard_identify(ngx_http_request_t *r,
         ngx_http_patient_guard_name_uri(ctx, &r->unparsed_uri);
     }
 
-    if (ngx_http_patient_guard_claims(r, ctx) != NGX_OK) {
-        return NGX_ERROR;
+    rc = ngx_http_patient_guard_claims(r, ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     /* what is held back is charged as a whole, or not at all */
@@ -390,10 +406,28 @@ static ngx_int_t
 ngx_http_patient_guard_claims(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {
+    uint64_t                          clock;
     ngx_str_t                         value;
     ngx_http_patient_guard_policy_t  *policy;
 
     policy = ctx->policy;
+
+    if (policy->clock) {
+
+        if (ngx_http_patient_guard_value(r, policy->clock, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        clock = ngx_http_patient_guard_time(&value);
+
+        if (clock == 0 || clock / 1000 > 0xffffffff) {
+            ctx->reason = "the clock gives no time";
+            return NGX_HTTP_BAD_REQUEST;
+        }
+
+        ctx->shift = (int64_t) (clock - ngx_http_patient_guard_now(ctx));
+        policy->shm->shift = ctx->shift;
+    }
 
     if (policy->proof) {
 
@@ -417,6 +451,17 @@ ngx_http_patient_guard_claims(ngx_http_request_t *r,
     }
 
     return NGX_OK;
+}
+
+
+uint64_t
+ngx_http_patient_guard_now(ngx_http_patient_guard_ctx_t *ctx)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec + ctx->shift;
 }
 
 

@@ -12,6 +12,8 @@
 /* directives of the policy block; conf is the policy */
 char *ngx_http_patient_guard_account(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_patient_guard_clock(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_patient_guard_claim(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -27,6 +29,9 @@ char *ngx_http_patient_guard_claim(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_patient_guard_identify(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_loc_conf_t *lcf);
+
+/* ms since the epoch, by the clock of the request */
+uint64_t ngx_http_patient_guard_now(ngx_http_patient_guard_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_PATIENT_GUARD_IDENTITY_H_INCLUDED_ */

@@ -12,6 +12,8 @@ static ngx_int_t ngx_http_patient_guard_counted(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_patient_guard_allowance(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_patient_guard_totals(ngx_pool_t *pool,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_patient_guard_retry_after(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_patient_guard_account_alias(ngx_pool_t *pool,
@@ -39,6 +41,7 @@ static struct {
     { ngx_string("patient_guard_count"), ngx_http_patient_guard_counted },
     { ngx_string("patient_guard_allowance"),
       ngx_http_patient_guard_allowance },
+    { ngx_string("patient_guard_totals"), ngx_http_patient_guard_totals },
     { ngx_string("patient_guard_retry_after"),
       ngx_http_patient_guard_retry_after },
     { ngx_string("patient_guard_account"),
@@ -202,6 +205,51 @@ ngx_http_patient_guard_allowance(ngx_pool_t *pool,
     return ngx_http_patient_guard_print_number(pool,
                            ctx->op.lookup.limits[ctx->decision.limit].count,
                            value);
+}
+
+
+/* name=total of each limit */
+
+static ngx_int_t
+ngx_http_patient_guard_totals(ngx_pool_t *pool,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
+{
+    size_t                       size;
+    u_char                      *p;
+    ngx_uint_t                   i;
+    ngx_patient_guard_lookup_t  *lookup;
+
+    lookup = &ctx->op.lookup;
+
+    if (lookup->nlimits == 0
+        || ctx->op.tally.source == NGX_PATIENT_GUARD_FROM_NONE)
+    {
+        return NGX_DECLINED;
+    }
+
+    size = 0;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        size += lookup->limits[i].name.len + NGX_INT32_LEN + 2;
+    }
+
+    value->data = ngx_pnalloc(pool, size);
+
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = value->data;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        p = ngx_sprintf(p, "%s%V=%uD", i ? "," : "",
+                        &lookup->limits[i].name,
+                        ctx->op.tally.rooms[i].total);
+    }
+
+    value->len = p - value->data;
+
+    return NGX_OK;
 }
 
 

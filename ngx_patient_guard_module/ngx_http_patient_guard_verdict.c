@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_verdict.h"
+#include "ngx_http_patient_guard_identity.h"
 
 
 static ngx_int_t ngx_http_patient_guard_ask(ngx_http_request_t *r,
@@ -99,17 +100,6 @@ ngx_http_patient_guard_decided(ngx_http_request_t *r,
 }
 
 
-uint64_t
-ngx_http_patient_guard_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec;
-}
-
-
 static ngx_int_t
 ngx_http_patient_guard_ask(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
@@ -120,7 +110,7 @@ ngx_http_patient_guard_ask(ngx_http_request_t *r,
 
     lookup = &ctx->op.lookup;
 
-    lookup->now = ngx_http_patient_guard_now();
+    lookup->now = ngx_http_patient_guard_now(ctx);
 
     if (lookup->proof > lookup->now + NGX_PATIENT_GUARD_SKEW) {
 

@@ -31,9 +31,6 @@ ngx_int_t ngx_http_patient_guard_verdict_next(ngx_http_request_t *r,
 void ngx_http_patient_guard_verdict_refuse(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
 
-/* ms since the epoch */
-uint64_t ngx_http_patient_guard_now(void);
-
 /* nothing is waited for any more: may be called at any time */
 void ngx_http_patient_guard_verdict_forget(void *data);
 

@@ -147,7 +147,8 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
              i++)
         {
             rc = ngx_patient_guard_merge_send(merge, NULL,
-                              (uint64_t) tp->sec * 1000 + tp->msec,
+                              (uint64_t) tp->sec * 1000 + tp->msec
+                              + merge->conf->shm->shift,
                               ngx_patient_guard_script_deadline(merge->conf),
                               &sync);
 

@@ -39,6 +39,7 @@ typedef struct {
 
     ngx_patient_guard_limit_t    widest[NGX_PATIENT_GUARD_LIMITS];
 
+    int64_t                      shift;        /* ms, of a replayed clock */
     uint64_t                     lost;         /* accounts, when last looked */
     uint64_t                     warned;       /* minute since the epoch */
 } ngx_patient_guard_shm_t;
