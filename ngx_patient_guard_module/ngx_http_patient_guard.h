@@ -45,6 +45,14 @@ typedef struct {
 } ngx_http_patient_guard_count_t;
 
 
+/* what limits count by in place of the account */
+
+typedef struct {
+    ngx_str_t                            text;
+    ngx_http_complex_value_t             value;
+} ngx_http_patient_guard_per_t;
+
+
 /* redis_tls, as it is written: empty where it is not */
 
 typedef struct {
@@ -78,6 +86,10 @@ typedef struct {
     ngx_patient_guard_limit_t            limits[NGX_PATIENT_GUARD_LIMITS];
     ngx_uint_t                           nlimits;
     ngx_array_t                         *counts;     /* from variables */
+    ngx_http_patient_guard_per_t         pers[NGX_PATIENT_GUARD_KEYS - 1];
+    ngx_uint_t                           npers;
+    ngx_uint_t                           signals;    /* bits: those counted */
+    time_t                               memory;     /* s */
     ngx_patient_guard_grants_t           grants;
     ngx_msec_t                           throttle_delay;
 
@@ -200,12 +212,19 @@ struct ngx_http_patient_guard_ctx_s {
     unsigned                             delayed:1;
     unsigned                             told:1;     /* of the delay */
     unsigned                             dry_run:1;
+    unsigned                             malformed:1;  /* an identifier */
+    unsigned                             missed:1;   /* told already */
     unsigned                             watched:1;  /* by its response, */
     unsigned                             gated:1;    /*   which is held  */
 };
 
 
 extern ngx_module_t  ngx_patient_guard_module;
+
+
+/* has the policy a limit on that signal? */
+#define ngx_http_patient_guard_counts(policy, signal)                        \
+    ((policy)->signals & (ngx_uint_t) 1 << (signal))
 
 
 /* has the value a variable? */

@@ -175,7 +175,7 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
     size = 0;
 
     for (i = 0; i < policy->nlimits; i++) {
-        if (policy->limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN) {
+        if (ngx_patient_guard_keeps_set(&policy->limits[i])) {
             size += (uint64_t) policy->limits[i].count
                     * sizeof(ngx_patient_guard_patient_t);
         }

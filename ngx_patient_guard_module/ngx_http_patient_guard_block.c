@@ -15,6 +15,10 @@
 #define NGX_HTTP_PATIENT_GUARD_TIMEOUT_MAX   60000     /* ms */
 #define NGX_HTTP_PATIENT_GUARD_DELAY_MAX     60000
 
+#define NGX_HTTP_PATIENT_GUARD_MEMORY        (28 * 86400)   /* s */
+#define NGX_HTTP_PATIENT_GUARD_MEMORY_MIN    3600
+#define NGX_HTTP_PATIENT_GUARD_MEMORY_MAX    (90 * 86400)
+
 
 static char *ngx_http_patient_guard_directive(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
@@ -22,6 +26,8 @@ static char *ngx_http_patient_guard_arguments(ngx_conf_t *cf,
     ngx_command_t *cmd);
 static char *ngx_http_patient_guard_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_patient_guard_memory(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_patient_guard_time_ms(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
@@ -102,6 +108,10 @@ static ngx_command_t  ngx_http_patient_guard_directives[] = {
       ngx_http_patient_guard_choice, 0,
       offsetof(ngx_http_patient_guard_policy_t, outage),
       ngx_http_patient_guard_outages },
+
+    { ngx_string("memory"),
+      NGX_CONF_TAKE1,
+      ngx_http_patient_guard_memory, 0, 0, NULL },
 
     { ngx_string("limit"),
       NGX_CONF_2MORE,
@@ -330,6 +340,33 @@ ngx_http_patient_guard_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_http_patient_guard_memory(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    ngx_str_t  *value;
+
+    if (policy->memory) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    policy->memory = ngx_parse_time(&value[1], 1);
+
+    if (policy->memory < NGX_HTTP_PATIENT_GUARD_MEMORY_MIN
+        || policy->memory > NGX_HTTP_PATIENT_GUARD_MEMORY_MAX)
+    {
+        return ngx_http_patient_guard_invalid(cf, "memory", &value[1],
+                                              "a time from 1h to 90d such as "
+                                              "\"28d\"");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_patient_guard_time_ms(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_int_t    ms;
@@ -385,6 +422,21 @@ ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
     if (policy->grants.count == 0) {
         policy->grants.count = 3;
         policy->grants.window = 86400000;
+    }
+
+    if (ngx_http_patient_guard_counts(policy, NGX_PATIENT_GUARD_NEW_PATIENTS))
+    {
+        policy->shm->memory = (uint64_t) 1000
+                              * (policy->memory
+                                 ? policy->memory
+                                 : NGX_HTTP_PATIENT_GUARD_MEMORY);
+
+    } else if (policy->memory) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"memory\" of policy \"%V\" is for limits on "
+                           "\"new_patients\", and it has none",
+                           &policy->name);
+        return NGX_CONF_ERROR;
     }
 
     if (policy->zone_size == 0) {

@@ -6,6 +6,9 @@
 #include "ngx_http_patient_guard_verdict.h"
 
 
+#define NGX_HTTP_PATIENT_GUARD_GONE  410
+
+
 static ngx_int_t ngx_http_patient_guard_said_number(ngx_str_t *value,
     uint64_t *said);
 static ngx_int_t ngx_http_patient_guard_disclose_rest(ngx_http_request_t *r,
@@ -355,7 +358,9 @@ ngx_http_patient_guard_unknown(ngx_http_patient_guard_disclosure_t *d,
     most = 0;
 
     for (i = 0; i < lookup->nlimits; i++) {
-        if (lookup->limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN) {
+        if (lookup->limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+            || lookup->limits[i].signal == NGX_PATIENT_GUARD_NEW_PATIENTS)
+        {
             most = ngx_max(most, ngx_patient_guard_set_cap(
                                                  lookup->limits[i].count));
         }
@@ -374,4 +379,64 @@ ngx_http_patient_guard_nobody_found(ngx_http_patient_guard_ctx_t *ctx,
     return d->patients == 0 && d->said == 0
            && ctx->location->unmatched
               == NGX_HTTP_PATIENT_GUARD_UNMATCHED_URI;
+}
+
+
+void
+ngx_http_patient_guard_miss(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx)
+{
+    ngx_uint_t                     i;
+    ngx_patient_guard_store_t     *store;
+    ngx_patient_guard_tally_t      tally;
+    ngx_patient_guard_lookup_t     lookup;
+    ngx_patient_guard_decision_t   decision;
+
+    if (ctx->missed || ctx->uncounted
+        || ctx->decision.verdict != NGX_PATIENT_GUARD_ALLOW
+        || !ngx_http_patient_guard_counts(ctx->policy,
+                                          NGX_PATIENT_GUARD_MISSES))
+    {
+        return;
+    }
+
+    if (r->headers_out.status != NGX_HTTP_NOT_FOUND
+        && r->headers_out.status != NGX_HTTP_PATIENT_GUARD_GONE
+        && !ctx->malformed)
+    {
+        return;
+    }
+
+    ctx->missed = 1;
+
+    lookup = ctx->op.lookup;
+
+    lookup.npatients = 0;
+    lookup.records = 0;
+    lookup.misses = 1;
+    lookup.now = ngx_http_patient_guard_now(ctx);
+    lookup.proof = 0;
+    lookup.forced = 1;
+    lookup.unnamed = 0;
+    lookup.probe = 0;
+
+    store = ctx->policy->store;
+
+    if (store->charge(store, &lookup, &tally) != NGX_OK) {
+        return;
+    }
+
+    ngx_patient_guard_decide(&lookup, &tally, &decision);
+
+    for (i = 0; i < lookup.nlimits; i++) {
+
+        if (lookup.limits[i].signal == NGX_PATIENT_GUARD_MISSES) {
+            ctx->op.tally.rooms[i].total = tally.rooms[i].total;
+        }
+    }
+
+    if (decision.over && decision.limit >= 0 && !lookup.exempt) {
+        ctx->decision.limit = decision.limit;
+        ngx_http_patient_guard_log_over(r, ctx, "over with a miss");
+    }
 }

@@ -59,5 +59,12 @@ ngx_int_t ngx_http_patient_guard_disclosure_lookup(
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_disclosure_t *d);
 
+/*
+ * The header of the response is there: a miss is counted if it tells of no
+ * patient, or if the request has named one by what can't be an identifier.
+ */
+void ngx_http_patient_guard_miss(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx);
+
 
 #endif /* _NGX_HTTP_PATIENT_GUARD_DISCLOSURE_H_INCLUDED_ */

@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_identity.h"
+#include "ngx_http_patient_guard_key.h"
 #include "ngx_http_patient_guard_naming.h"
 #include "ngx_http_patient_guard_value.h"
 
@@ -229,6 +230,10 @@ ngx_http_patient_guard_identify(ngx_http_request_t *r,
 
     } else if (ctx->watched) {
         ngx_http_patient_guard_name_uri(ctx, &r->unparsed_uri);
+    }
+
+    if (ngx_http_patient_guard_keys(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     rc = ngx_http_patient_guard_claims(r, ctx);

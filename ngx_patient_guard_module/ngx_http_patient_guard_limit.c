@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_limit.h"
+#include "ngx_http_patient_guard_key.h"
 #include "ngx_http_patient_guard_value.h"
 
 
@@ -19,6 +20,7 @@ typedef struct {
     ngx_str_t                  count;
     ngx_str_t                  name;          /* name=, if given */
     ngx_str_t                  otherwise;     /* default=, if given */
+    ngx_str_t                  per;           /* per=, if given */
     ngx_uint_t                 acts;          /* actions given */
 } ngx_http_patient_guard_draft_t;
 
@@ -26,6 +28,8 @@ typedef struct {
 static char *ngx_http_patient_guard_limit_measure(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
 static char *ngx_http_patient_guard_limit_parameter(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
+static ngx_int_t ngx_http_patient_guard_limit_call(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
 static char *ngx_http_patient_guard_limit_count(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy,
@@ -35,15 +39,15 @@ static char *ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
     ngx_http_patient_guard_draft_t *draft);
 static ngx_http_patient_guard_word_t *ngx_http_patient_guard_find_word(
     ngx_http_patient_guard_word_t *words, ngx_str_t *word);
-static ngx_int_t ngx_http_patient_guard_number(ngx_str_t *value,
-    uint32_t *number);
-static ngx_int_t ngx_http_patient_guard_window(ngx_str_t *value,
-    uint64_t *window);
 
 
 static ngx_http_patient_guard_word_t  ngx_http_patient_guard_signals[] = {
     { ngx_string("lookups"),   NGX_PATIENT_GUARD_LOOKUPS },
     { ngx_string("patients"),  NGX_PATIENT_GUARD_PATIENTS_SEEN },
+    { ngx_string("new_patients"), NGX_PATIENT_GUARD_NEW_PATIENTS },
+    { ngx_string("misses"),    NGX_PATIENT_GUARD_MISSES },
+    { ngx_string("addresses"), NGX_PATIENT_GUARD_ADDRESSES },
+    { ngx_string("accounts"),  NGX_PATIENT_GUARD_ACCOUNTS },
     { ngx_null_string, 0 }
 };
 
@@ -101,24 +105,25 @@ ngx_http_patient_guard_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    draft.limit.name = draft.name.len ? draft.name : value[1];
+    if (draft.per.len == 0
+        && draft.limit.signal == NGX_PATIENT_GUARD_ACCOUNTS)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a limit on \"accounts\" wants \"per=\", such as "
+                           "\"per=$remote_addr\": an account is one");
+        return NGX_CONF_ERROR;
+    }
 
-    if (draft.name.len == 0) {
+    if (draft.per.len
+        && ngx_http_patient_guard_key_add(cf, policy, &draft.per,
+                                          &draft.limit.key)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
-        /* the count is no part of an unnamed limit's name */
-
-        rv = (char *) ngx_strlchr(value[1].data, value[1].data + value[1].len,
-                                  '=');
-
-        draft.limit.name.data = ngx_pnalloc(cf->pool, value[1].len);
-        if (draft.limit.name.data == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        draft.limit.name.len = ngx_sprintf(draft.limit.name.data, "%*s%V",
-                                           (u_char *) rv - value[1].data,
-                                           value[1].data, &draft.limit.state)
-                               - draft.limit.name.data;
+    if (ngx_http_patient_guard_limit_call(cf, &value[1], &draft) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     rv = ngx_http_patient_guard_limit_name(cf, policy, &draft);
@@ -134,8 +139,50 @@ ngx_http_patient_guard_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     policy->limits[policy->nlimits++] = draft.limit;
+    policy->signals |= (ngx_uint_t) 1 << draft.limit.signal;
 
     return NGX_CONF_OK;
+}
+
+
+/* its name: signal/window[/per] as written, without the count, if not given */
+
+static ngx_int_t
+ngx_http_patient_guard_limit_call(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_patient_guard_draft_t *draft)
+{
+    u_char     *p, *equals;
+    size_t      i;
+    ngx_str_t  *name;
+
+    name = &draft->limit.name;
+
+    if (draft->name.len) {
+        *name = draft->name;
+        return NGX_OK;
+    }
+
+    equals = ngx_strlchr(value->data, value->data + value->len, '=');
+
+    name->data = ngx_pnalloc(cf->pool, value->len + 1 + draft->per.len);
+    if (name->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(name->data, "%*s%V%s", equals - value->data, value->data,
+                    &draft->limit.state, draft->per.len ? "/" : "");
+
+    for (i = 0; i < draft->per.len; i++) {
+        if (draft->per.data[i] > ' '
+            && ngx_strchr("${}", draft->per.data[i]) == NULL)
+        {
+            *p++ = draft->per.data[i];
+        }
+    }
+
+    name->len = p - name->data;
+
+    return NGX_OK;
 }
 
 
@@ -178,7 +225,9 @@ ngx_http_patient_guard_limit_measure(ngx_conf_t *cf, ngx_str_t *value,
     if (word == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown signal \"%V\" in \"limit\", expected "
-                           "\"lookups\" or \"patients\"", &signal);
+                           "\"lookups\", \"patients\", \"new_patients\", "
+                           "\"misses\", \"addresses\" or \"accounts\"",
+                           &signal);
         return NGX_CONF_ERROR;
     }
 
@@ -221,11 +270,15 @@ ngx_http_patient_guard_limit_parameter(ngx_conf_t *cf, ngx_str_t *value,
         target = &draft->otherwise;
         p = value->data + 8;
 
+    } else if (value->len > 4 && ngx_strncmp(value->data, "per=", 4) == 0) {
+        target = &draft->per;
+        p = value->data + 4;
+
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown parameter \"%V\" of \"limit\", expected "
                            "\"log\", \"throttle\", \"challenge\", \"deny\", "
-                           "\"name=\" or \"default=\"", value);
+                           "\"per=\", \"name=\" or \"default=\"", value);
         return NGX_CONF_ERROR;
     }
 
@@ -351,8 +404,8 @@ ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
 
     signal = &ngx_http_patient_guard_signals[limit->signal].word;
 
-    p = ngx_pnalloc(cf->pool, signal->len + NGX_INT64_LEN + 2
-                              + draft->name.len);
+    p = ngx_pnalloc(cf->pool, signal->len + NGX_INT64_LEN + 3
+                              + draft->name.len + draft->per.len);
     if (p == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -363,6 +416,10 @@ ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
 
     if (draft->name.len) {
         p = ngx_sprintf(p, "/%V", &draft->name);
+    }
+
+    if (draft->per.len) {
+        p = ngx_sprintf(p, "@%V", &draft->per);
     }
 
     limit->state.len = p - limit->state.data;
@@ -451,50 +508,6 @@ ngx_http_patient_guard_find_word(ngx_http_patient_guard_word_t *words,
 }
 
 
-/* 1 to 4294967295, digits alone */
-
-static ngx_int_t
-ngx_http_patient_guard_number(ngx_str_t *value, uint32_t *number)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (n == NGX_ERROR || n < 1
-        || (uint64_t) n > NGX_PATIENT_GUARD_COUNT_MAX)
-    {
-        return NGX_ERROR;
-    }
-
-    *number = (uint32_t) n;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_patient_guard_window(ngx_str_t *value, uint64_t *window)
-{
-    ngx_int_t  seconds;
-
-    seconds = ngx_parse_time(value, 1);
-
-    if (seconds == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    *window = (uint64_t) seconds * 1000;
-
-    if (*window < NGX_PATIENT_GUARD_WINDOW_MIN
-        || *window > NGX_PATIENT_GUARD_WINDOW_MAX)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 ngx_http_patient_guard_limits(ngx_http_request_t *r,
     ngx_http_patient_guard_policy_t *policy,
@@ -540,7 +553,7 @@ ngx_http_patient_guard_limits(ngx_http_request_t *r,
 
         limit = &lookup->limits[count[i].limit];
 
-        limit->count = limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+        limit->count = ngx_patient_guard_keeps_set(limit)
                        ? ngx_min(number, ngx_max(policy->shm->most,
                                                  count[i].otherwise))
                        : number;

@@ -46,6 +46,7 @@ ngx_http_patient_guard_name(ngx_http_patient_guard_ctx_t *ctx,
                                      nir)
                 != NGX_OK)
             {
+                ctx->malformed |= (kind == NGX_HTTP_PATIENT_GUARD_NIR_ASKED);
                 continue;
             }
 
@@ -55,6 +56,7 @@ ngx_http_patient_guard_name(ngx_http_patient_guard_ctx_t *ctx,
 
         named.current = ngx_patient_guard_patient_alias(&policy->keys[0],
                                                         &identifier);
+        named.known = 0;
         named.previous = policy->nkeys == 1 ? 0
                          : ngx_patient_guard_patient_alias(&policy->keys[1],
                                                            &identifier);
@@ -122,6 +124,7 @@ ngx_http_patient_guard_name_record(ngx_http_patient_guard_ctx_t *ctx,
 
     named->current = ngx_patient_guard_record_alias(&policy->keys[0],
                                                     ctx->uri.current, number);
+    named->known = 0;
     named->previous = policy->nkeys == 1 ? 0
                       : ngx_patient_guard_record_alias(&policy->keys[1],
                                                   ctx->uri.previous, number);

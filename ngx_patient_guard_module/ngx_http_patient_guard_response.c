@@ -77,6 +77,10 @@ ngx_http_patient_guard_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_patient_guard_get_ctx(r);
 
+    if (ctx && ctx->decided && r == r->main) {
+        ngx_http_patient_guard_miss(r, ctx);
+    }
+
     if (ctx == NULL || !ctx->watched || !ctx->decided) {
         return ngx_http_next_header_filter(r);
     }

@@ -58,3 +58,45 @@ ngx_http_patient_guard_value(ngx_http_request_t *r,
 }
 
 #endif
+
+
+ngx_int_t
+ngx_http_patient_guard_number(ngx_str_t *value, uint32_t *number)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR || n < 1
+        || (uint64_t) n > NGX_PATIENT_GUARD_COUNT_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    *number = (uint32_t) n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_window(ngx_str_t *value, uint64_t *window)
+{
+    ngx_int_t  seconds;
+
+    seconds = ngx_parse_time(value, 1);
+
+    if (seconds == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    *window = (uint64_t) seconds * 1000;
+
+    if (*window < NGX_PATIENT_GUARD_WINDOW_MIN
+        || *window > NGX_PATIENT_GUARD_WINDOW_MAX)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}

@@ -10,6 +10,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_patient_guard.h"
+
 
 /*
  * As ngx_http_complex_value(), but the numbered captures stay as they are: a
@@ -18,6 +20,12 @@
  */
 ngx_int_t ngx_http_patient_guard_value(ngx_http_request_t *r,
     ngx_http_complex_value_t *cv, ngx_str_t *value);
+
+/* a count from 1 to 4294967295, digits alone; else NGX_ERROR */
+ngx_int_t ngx_http_patient_guard_number(ngx_str_t *value, uint32_t *number);
+
+/* a window from 10s to 90d, in ms; else NGX_ERROR */
+ngx_int_t ngx_http_patient_guard_window(ngx_str_t *value, uint64_t *window);
 
 
 #endif /* _NGX_HTTP_PATIENT_GUARD_VALUE_H_INCLUDED_ */

@@ -14,6 +14,9 @@
 
 
 #define NGX_PATIENT_GUARD_LIMITS         16    /* of one policy, at most */
+#define NGX_PATIENT_GUARD_KEYS           5     /* they count by, at most: */
+                                               /*   that of the account,  */
+                                               /*   and those of per=     */
 #define NGX_PATIENT_GUARD_PATIENTS       512   /* named by one request */
 #define NGX_PATIENT_GUARD_DISCLOSED      4096  /* by one response, at once */
 #define NGX_PATIENT_GUARD_ACCOUNT_LEN    256   /* bytes, longer is missing */
@@ -47,6 +50,7 @@ typedef uint64_t                 ngx_patient_guard_patient_t;   /* never 0 */
 typedef struct {
     ngx_patient_guard_patient_t  current;
     ngx_patient_guard_patient_t  previous;     /* 0: no second key */
+    ngx_uint_t                   known;        /* to the account, here */
 } ngx_patient_guard_named_t;
 
 
@@ -62,8 +66,23 @@ typedef enum {
 
 typedef enum {
     NGX_PATIENT_GUARD_LOOKUPS = 0,             /* records read */
-    NGX_PATIENT_GUARD_PATIENTS_SEEN            /* distinct patients */
+    NGX_PATIENT_GUARD_PATIENTS_SEEN,           /* distinct patients */
+    NGX_PATIENT_GUARD_NEW_PATIENTS,            /* whom it does not know */
+    NGX_PATIENT_GUARD_MISSES,                  /* that found no patient */
+    NGX_PATIENT_GUARD_ADDRESSES,               /* distinct, of clients */
+    NGX_PATIENT_GUARD_ACCOUNTS                 /* distinct accounts */
 } ngx_patient_guard_signal_e;
+
+/* are distinct ones told from each other, or is it a bare count? */
+
+#define ngx_patient_guard_keeps_set(limit)                                   \
+    ((limit)->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN                      \
+     || (limit)->signal >= NGX_PATIENT_GUARD_ADDRESSES)
+
+/* is it a count that follows from whom the account has seen? */
+
+#define ngx_patient_guard_follows(limit)                                     \
+    ((limit)->signal == NGX_PATIENT_GUARD_NEW_PATIENTS && (limit)->key == 0)
 
 
 typedef enum {
@@ -88,6 +107,8 @@ typedef struct {
     ngx_patient_guard_action_e   action;
     uint64_t                     window;       /* ms */
     uint32_t                     count;
+    uint32_t                     key;          /* 0: the account; else of */
+                                               /*   the lookup's others   */
 } ngx_patient_guard_limit_t;
 
 
@@ -99,15 +120,30 @@ typedef struct {
 } ngx_patient_guard_grants_t;
 
 
+/* what a limit counts by beside the account; zero: it does not apply */
+
+typedef struct {
+    ngx_patient_guard_account_t  current;
+    ngx_patient_guard_account_t  previous;     /* zero: no second key */
+} ngx_patient_guard_key_t;
+
+
 /* one request that reads records, as a store gets it */
 
 typedef struct {
     ngx_patient_guard_account_t  account;
     ngx_patient_guard_account_t  previous;     /* zero: no second key */
+    ngx_patient_guard_key_t      others[NGX_PATIENT_GUARD_KEYS - 1];
 
     ngx_patient_guard_named_t   *patients;     /* distinct */
     ngx_uint_t                   npatients;
     uint32_t                     records;      /* read, for "lookups" */
+    uint32_t                     misses;       /* of a response */
+    uint32_t                     novel;        /* as Redis has said */
+
+    ngx_patient_guard_named_t    address;      /* of the client */
+    ngx_patient_guard_named_t    who;          /* the account, for a set */
+    uint64_t                     memory;       /* ms; 0: none is kept */
 
     ngx_patient_guard_limit_t   *limits;       /* with the counts that hold */
     ngx_uint_t                   nlimits;      /*   for this lookup         */
@@ -115,6 +151,9 @@ typedef struct {
 
     uint64_t                     now;          /* ms since the epoch */
     uint64_t                     proof;        /* ms; 0: none */
+
+    ngx_uint_t                   tell;         /* key that Redis has to be */
+                                               /*   told of first          */
 
     uint64_t                     cleared;      /* as in the tally, as far as */
                                                /*   this node knows; or 0    */
@@ -136,7 +175,16 @@ typedef struct {
 
     unsigned                     unnamed:1;
     unsigned                     probe:1;
+
+    unsigned                     told:1;       /* "novel" is, by Redis */
 } ngx_patient_guard_lookup_t;
+
+
+/* the alias of what Redis has to be told of first */
+
+#define ngx_patient_guard_told_first(lookup)                                 \
+    ((lookup)->tell ? &(lookup)->others[(lookup)->tell - 1].current          \
+                    : &(lookup)->account)
 
 
 /* what a store answers of one limit */
@@ -155,6 +203,7 @@ typedef struct {
     ngx_uint_t                   challenger;
     uint64_t                     since;        /* ms; 0: not challenged */
 
+    uint32_t                     novel;        /* of the patients */
     uint64_t                     grants_wait;  /* ms until a pass is left */
     uint64_t                     cleared;      /* ms; when Redis last saw a */
                                                /*   challenge passed        */

@@ -117,7 +117,8 @@ ngx_patient_guard_keys_derive(ngx_patient_guard_keys_t *keys,
                                             account) },
         { "patient_guard patient", offsetof(ngx_patient_guard_keys_t,
                                             patient) },
-        { "patient_guard uri",     offsetof(ngx_patient_guard_keys_t, uri) }
+        { "patient_guard uri",     offsetof(ngx_patient_guard_keys_t, uri) },
+        { "patient_guard other",   offsetof(ngx_patient_guard_keys_t, other) }
     };
 
     for (i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
@@ -178,6 +179,36 @@ ngx_patient_guard_patient_alias(ngx_patient_guard_keys_t *keys,
     alias = ngx_patient_guard_siphash(keys->patient, identifier->data,
                                       identifier->len, NULL);
     return alias ? alias : 1;
+}
+
+
+ngx_patient_guard_patient_t
+ngx_patient_guard_address_alias(ngx_patient_guard_keys_t *keys,
+    ngx_str_t *address)
+{
+    uint64_t  alias;
+
+    alias = ngx_patient_guard_siphash(keys->other, address->data, address->len,
+                                      NULL);
+    return alias ? alias : 1;
+}
+
+
+/* the value under a key that is made of what "per" is */
+
+void
+ngx_patient_guard_other_alias(ngx_patient_guard_keys_t *keys, ngx_str_t *per,
+    ngx_str_t *value, ngx_patient_guard_account_t *other)
+{
+    uint64_t  key[2];
+
+    (void) ngx_patient_guard_siphash(keys->other, per->data, per->len, key);
+    (void) ngx_patient_guard_siphash(key, value->data, value->len,
+                                     other->word);
+
+    if (other->word[0] == 0 && other->word[1] == 0) {
+        other->word[0] = 1;
+    }
 }
 
 

@@ -28,6 +28,7 @@ typedef struct {
     uint64_t  account[2];                      /* SipHash keys */
     uint64_t  patient[2];
     uint64_t  uri[2];
+    uint64_t  other[2];
     u_char    token[32];                       /* AES-256 key */
 } ngx_patient_guard_keys_t;
 
@@ -45,6 +46,14 @@ void ngx_patient_guard_account_alias(ngx_patient_guard_keys_t *keys,
 
 ngx_patient_guard_patient_t ngx_patient_guard_patient_alias(
     ngx_patient_guard_keys_t *keys, ngx_str_t *identifier);
+
+/* of a client's address, for those that an account comes from */
+ngx_patient_guard_patient_t ngx_patient_guard_address_alias(
+    ngx_patient_guard_keys_t *keys, ngx_str_t *address);
+
+/* of what else limits count by: "per" tells what kind of value it is */
+void ngx_patient_guard_other_alias(ngx_patient_guard_keys_t *keys,
+    ngx_str_t *per, ngx_str_t *value, ngx_patient_guard_account_t *other);
 
 /* of a request that names no patient: the URI as sent stands for one */
 ngx_patient_guard_patient_t ngx_patient_guard_uri_alias(

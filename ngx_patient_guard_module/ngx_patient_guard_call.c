@@ -9,10 +9,10 @@
 
 
 /* arguments of EVALSHA beside the keys and those of the limits */
-#define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 11)
-#define NGX_PATIENT_GUARD_ARGS_COUNT   1
-#define NGX_PATIENT_GUARD_ARGS_SYNC    3
-#define NGX_PATIENT_GUARD_ARGS_LIMIT   5
+#define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 15)
+#define NGX_PATIENT_GUARD_ARGS_COUNT   2
+#define NGX_PATIENT_GUARD_ARGS_SYNC    4
+#define NGX_PATIENT_GUARD_ARGS_LIMIT   6
 
 /* flags: see the script */
 #define NGX_PATIENT_GUARD_CALL_EXEMPT  2
@@ -20,25 +20,20 @@
 #define NGX_PATIENT_GUARD_CALL_PROBE   8
 #define NGX_PATIENT_GUARD_CALL_SYNC    16
 #define NGX_PATIENT_GUARD_CALL_SETS    32
-
-#define NGX_PATIENT_GUARD_CHARGED      1
-#define NGX_PATIENT_GUARD_CHALLENGED   2
-#define NGX_PATIENT_GUARD_PASSED       4
-#define NGX_PATIENT_GUARD_SUPERSEDED   8
-
-/* with another node's clock ahead by a window */
-#define NGX_PATIENT_GUARD_WAIT_MAX     (3 * NGX_PATIENT_GUARD_WINDOW_MAX)
-
-/* Redis' Lua counts in doubles: up to here they are whole numbers */
-#define NGX_PATIENT_GUARD_CALL_MAX     ((uint64_t) 1 << 53)
+#define NGX_PATIENT_GUARD_CALL_OTHER   64
 
 
 /* what both kinds of call say first */
 
 typedef struct {
-    ngx_patient_guard_account_t  *account;
-    ngx_patient_guard_account_t  *previous;
+    ngx_patient_guard_key_t       keys[NGX_PATIENT_GUARD_KEYS];
+    ngx_uint_t                    nkeys;
+    ngx_uint_t                    places[NGX_PATIENT_GUARD_KEYS];
+                                              /* of a limit's key among */
+                                              /*   them, from 1; 0: no  */
     ngx_patient_guard_grants_t   *grants;
+    uint64_t                      memory;
+    ngx_patient_guard_named_t     subjects[2];
     ngx_patient_guard_limit_t    *limits;
     ngx_uint_t                    nlimits;
     ngx_patient_guard_named_t    *patients;
@@ -51,17 +46,6 @@ typedef struct {
 } ngx_patient_guard_call_t;
 
 
-/* and what both replies say first */
-
-typedef struct {
-    uint64_t                      flags;
-    uint64_t                      challenger;
-    uint64_t                      grants;
-    uint64_t                      since;
-    uint64_t                      cleared;
-} ngx_patient_guard_called_t;
-
-
 static u_char *ngx_patient_guard_call_key(ngx_str_t *keys,
     ngx_patient_guard_account_t *account, u_char *p);
 static size_t ngx_patient_guard_call_most(ngx_str_t *keys,
@@ -70,14 +54,13 @@ static size_t ngx_patient_guard_call_most(ngx_str_t *keys,
 static u_char *ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
     ngx_patient_guard_call_t *call, ngx_patient_guard_caller_t *caller,
     const u_char *digest);
+static void ngx_patient_guard_call_add_key(ngx_patient_guard_call_t *call,
+    ngx_patient_guard_account_t *current,
+    ngx_patient_guard_account_t *previous, ngx_uint_t key);
 static u_char *ngx_patient_guard_call_limit(u_char *p,
-    ngx_patient_guard_limit_t *limit);
-static u_char *ngx_patient_guard_call_patients(ngx_patient_guard_call_t *call,
-    size_t alias, u_char *p);
-static ngx_int_t ngx_patient_guard_call_head(u_char **p, u_char *last,
-    uint64_t nonce, ngx_uint_t nlimits, ngx_patient_guard_called_t *called);
-static ngx_int_t ngx_patient_guard_call_field(u_char **p, u_char *last,
-    uint64_t max, uint64_t *value);
+    ngx_patient_guard_call_t *call, ngx_uint_t i);
+static u_char *ngx_patient_guard_call_aliases(
+    ngx_patient_guard_named_t *named, ngx_uint_t n, size_t alias, u_char *p);
 
 
 void
@@ -115,7 +98,9 @@ ngx_patient_guard_call_sync_size(ngx_str_t *keys,
                                        0)
            + 2 * ngx_patient_guard_resp_size(NGX_INT64_LEN)
            + ngx_patient_guard_resp_size(parcel->ndoubts
-                                         * NGX_PATIENT_GUARD_DOUBT_SIZE);
+                                         * NGX_PATIENT_GUARD_DOUBT_SIZE)
+           + ngx_patient_guard_resp_size(parcel->nseen
+                                         * NGX_PATIENT_GUARD_SEEN_SIZE);
 
     for (i = 0; i < parcel->nlimits; i++) {
         size += ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_IMAGE_SIZE
@@ -140,10 +125,12 @@ ngx_patient_guard_call_most(ngx_str_t *keys,
              * ngx_patient_guard_resp_size(NGX_INT64_LEN)
            + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_CALL_DIGEST)
            + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_COUNT_SCRIPT_LEN)
-           + 2 * ngx_patient_guard_resp_size(keys->len + 2
-                                             + NGX_PATIENT_GUARD_ACCOUNT_HEX)
+           + 2 * NGX_PATIENT_GUARD_KEYS
+             * ngx_patient_guard_resp_size(keys->len + 2
+                                           + NGX_PATIENT_GUARD_ACCOUNT_HEX)
            + 2 * ngx_patient_guard_resp_size(npatients
-                                       * sizeof(ngx_patient_guard_patient_t));
+                                       * sizeof(ngx_patient_guard_patient_t))
+           + ngx_patient_guard_resp_size(npatients);
 
     longest = 0;
 
@@ -167,11 +154,24 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
     const u_char *digest)
 {
     ngx_uint_t                i;
+    ngx_patient_guard_key_t  *key;
     ngx_patient_guard_call_t  call;
 
-    call.account = &lookup->account;
-    call.previous = &lookup->previous;
+    ngx_memzero(&call, sizeof(ngx_patient_guard_call_t));
+
+    ngx_patient_guard_call_add_key(&call, &lookup->account, &lookup->previous,
+                                   0);
+
+    for (i = 1; i < NGX_PATIENT_GUARD_KEYS; i++) {
+        key = &lookup->others[i - 1];
+        ngx_patient_guard_call_add_key(&call, &key->current, &key->previous,
+                                       i);
+    }
+
     call.grants = lookup->grants;
+    call.memory = lookup->memory;
+    call.subjects[0] = lookup->address;
+    call.subjects[1] = lookup->who;
     call.limits = lookup->limits;
     call.nlimits = lookup->nlimits;
     call.patients = lookup->patients;
@@ -189,11 +189,38 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
 
     p = ngx_patient_guard_resp_number(p, lookup->records);
 
+    /* Redis may have lost who is known: this node may not */
+
+    p = ngx_sprintf(p, "$%ui" CRLF, lookup->memory ? call.npatients : 0);
+
+    for (i = 0; i < call.npatients && lookup->memory; i++) {
+        *p++ = call.patients[i].known ? '1' : '0';
+    }
+
+    p = ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
+
     for (i = 0; i < lookup->nlimits; i++) {
-        p = ngx_patient_guard_call_limit(p, &lookup->limits[i]);
+        p = ngx_patient_guard_call_limit(p, &call, i);
     }
 
     return p;
+}
+
+
+/* none, if it is zero */
+
+static void
+ngx_patient_guard_call_add_key(ngx_patient_guard_call_t *call,
+    ngx_patient_guard_account_t *current,
+    ngx_patient_guard_account_t *previous, ngx_uint_t key)
+{
+    if (current->word[0] == 0 && current->word[1] == 0) {
+        return;
+    }
+
+    call->keys[call->nkeys].current = *current;
+    call->keys[call->nkeys].previous = *previous;
+    call->places[key] = ++call->nkeys;
 }
 
 
@@ -209,16 +236,19 @@ ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
 
     ngx_memzero(&call, sizeof(ngx_patient_guard_call_t));
 
-    call.account = &parcel->account;
-    call.previous = &parcel->previous;
+    ngx_patient_guard_call_add_key(&call, &parcel->account, &parcel->previous,
+                                   parcel->key);
+
     call.grants = parcel->grants;
+    call.memory = parcel->key ? 0 : parcel->memory;
     call.limits = parcel->limits;
     call.nlimits = parcel->nlimits;
     call.now = parcel->now;
     call.since = parcel->since;
     call.challenger = parcel->challenger;
     call.flags = NGX_PATIENT_GUARD_CALL_SYNC
-                 + (parcel->sets ? NGX_PATIENT_GUARD_CALL_SETS : 0);
+                 + (parcel->sets ? NGX_PATIENT_GUARD_CALL_SETS : 0)
+                 + (parcel->key ? NGX_PATIENT_GUARD_CALL_OTHER : 0);
 
     p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
 
@@ -234,8 +264,12 @@ ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
 
     p = ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
 
+    p = ngx_patient_guard_resp_arg(p, parcel->seen,
+                                   parcel->nseen
+                                   * NGX_PATIENT_GUARD_SEEN_SIZE);
+
     for (i = 0; i < parcel->nlimits; i++) {
-        p = ngx_patient_guard_call_limit(p, &parcel->limits[i]);
+        p = ngx_patient_guard_call_limit(p, &call, i);
 
         image = &parcel->images[i];
 
@@ -262,9 +296,12 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
     const u_char *digest)
 {
     ngx_str_t   challenger;
-    ngx_uint_t  nkeys, nargs;
+    ngx_uint_t  i, nkeys, nargs, rotated;
 
-    nkeys = (call->previous->word[0] || call->previous->word[1]) ? 2 : 1;
+    rotated = call->keys[0].previous.word[0]
+              || call->keys[0].previous.word[1];
+
+    nkeys = rotated ? 2 * call->nkeys : call->nkeys;
     nargs = NGX_PATIENT_GUARD_ARGS_FIXED + nkeys;
 
     if (call->flags & NGX_PATIENT_GUARD_CALL_SYNC) {
@@ -289,10 +326,13 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
     }
 
     p = ngx_patient_guard_resp_number(p, nkeys);
-    p = ngx_patient_guard_call_key(keys, call->account, p);
 
-    if (nkeys == 2) {
-        p = ngx_patient_guard_call_key(keys, call->previous, p);
+    for (i = 0; i < call->nkeys; i++) {
+        p = ngx_patient_guard_call_key(keys, &call->keys[i].current, p);
+    }
+
+    for (i = 0; i < call->nkeys && rotated; i++) {
+        p = ngx_patient_guard_call_key(keys, &call->keys[i].previous, p);
     }
 
     p = ngx_patient_guard_resp_number(p, caller->nonce);
@@ -302,15 +342,12 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
     p = ngx_patient_guard_resp_number(p, call->grants->count);
     p = ngx_patient_guard_resp_number(p, call->grants->window);
 
-    p = ngx_patient_guard_call_patients(call,
+    p = ngx_patient_guard_call_aliases(call->patients, call->npatients,
                           offsetof(ngx_patient_guard_named_t, current), p);
 
-    if (nkeys == 2) {
-        p = ngx_patient_guard_call_patients(call,
+    p = ngx_patient_guard_call_aliases(call->patients,
+                          rotated ? call->npatients : 0,
                           offsetof(ngx_patient_guard_named_t, previous), p);
-    } else {
-        p = ngx_patient_guard_resp_arg(p, "", 0);
-    }
 
     ngx_str_set(&challenger, "");
 
@@ -321,24 +358,36 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
     p = ngx_patient_guard_resp_number(p, call->since);
     p = ngx_patient_guard_resp_arg(p, challenger.data, challenger.len);
 
-    if (caller->session == NULL) {
-        return ngx_patient_guard_resp_arg(p, "", 0);
-    }
+    p = ngx_patient_guard_resp_arg(p, caller->session ? caller->session
+                                                      : (u_char *) "",
+                                   caller->session ? 8 : 0);
 
-    return ngx_patient_guard_resp_arg(p, caller->session, 8);
+    p = ngx_patient_guard_resp_number(p, call->nkeys);
+    p = ngx_patient_guard_resp_number(p, call->memory);
+
+    p = ngx_patient_guard_call_aliases(call->subjects, 2,
+                          offsetof(ngx_patient_guard_named_t, current), p);
+
+    return ngx_patient_guard_call_aliases(call->subjects, rotated ? 2 : 0,
+                          offsetof(ngx_patient_guard_named_t, previous), p);
 }
 
 
 static u_char *
-ngx_patient_guard_call_limit(u_char *p, ngx_patient_guard_limit_t *limit)
+ngx_patient_guard_call_limit(u_char *p, ngx_patient_guard_call_t *call,
+    ngx_uint_t i)
 {
+    ngx_patient_guard_limit_t  *limit;
+
+    limit = &call->limits[i];
+
     p = ngx_patient_guard_resp_arg(p, limit->state.data, limit->state.len);
-    p = ngx_patient_guard_resp_number(p, limit->signal
-                                         == NGX_PATIENT_GUARD_PATIENTS_SEEN);
+    p = ngx_patient_guard_resp_number(p, limit->signal);
     p = ngx_patient_guard_resp_number(p, limit->action);
     p = ngx_patient_guard_resp_number(p, limit->window);
+    p = ngx_patient_guard_resp_number(p, limit->count);
 
-    return ngx_patient_guard_resp_number(p, limit->count);
+    return ngx_patient_guard_resp_number(p, call->places[limit->key]);
 }
 
 
@@ -358,203 +407,18 @@ ngx_patient_guard_call_key(ngx_str_t *keys,
 
 
 static u_char *
-ngx_patient_guard_call_patients(ngx_patient_guard_call_t *call,
+ngx_patient_guard_call_aliases(ngx_patient_guard_named_t *named, ngx_uint_t n,
     size_t alias, u_char *p)
 {
     ngx_uint_t  i;
 
     p = ngx_sprintf(p, "$%uz" CRLF,
-                    call->npatients * sizeof(ngx_patient_guard_patient_t));
+                    n * sizeof(ngx_patient_guard_patient_t));
 
-    for (i = 0; i < call->npatients; i++) {
-        p = ngx_cpymem(p, (u_char *) &call->patients[i] + alias,
+    for (i = 0; i < n; i++) {
+        p = ngx_cpymem(p, (u_char *) &named[i] + alias,
                        sizeof(ngx_patient_guard_patient_t));
     }
 
     return ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
-}
-
-
-ngx_int_t
-ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
-{
-    u_char                      *p, *end;
-    uint64_t                     total;
-    ngx_uint_t                   i, refuse;
-    ngx_patient_guard_called_t   called;
-
-    p = text->data;
-    end = p + text->len;
-
-    if (ngx_patient_guard_call_head(&p, end, nonce, lookup->nlimits, &called)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
-
-    tally->source = NGX_PATIENT_GUARD_FROM_REDIS;
-    tally->charged = (called.flags & NGX_PATIENT_GUARD_CHARGED) ? 1 : 0;
-    tally->challenged = (called.flags & NGX_PATIENT_GUARD_CHALLENGED) ? 1 : 0;
-    tally->passed = (called.flags & NGX_PATIENT_GUARD_PASSED) ? 1 : 0;
-    tally->challenger = called.challenger;
-    tally->grants_wait = called.grants;
-    tally->since = called.since;
-    tally->cleared = called.cleared;
-
-    refuse = tally->challenged;
-
-    for (i = 0; i < lookup->nlimits; i++) {
-
-        if (ngx_patient_guard_call_field(&p, end, NGX_PATIENT_GUARD_COUNT_MAX,
-                                         &total) != NGX_OK
-            || ngx_patient_guard_call_field(&p, end,
-                                            NGX_PATIENT_GUARD_WAIT_MAX,
-                                            &tally->rooms[i].wait) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        tally->rooms[i].total = (uint32_t) total;
-
-        if (tally->rooms[i].wait
-            && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
-        {
-            refuse = 1;
-        }
-    }
-
-    if (p != end + 1) {
-        return NGX_ERROR;
-    }
-
-    if (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) {
-        return called.flags == NGX_PATIENT_GUARD_SUPERSEDED ? NGX_DECLINED
-                                                            : NGX_ERROR;
-    }
-
-    /* what fits was charged, what does not was not: else it is no answer */
-
-    if (tally->charged == (refuse && !lookup->exempt)
-        || tally->challenged != (tally->since != 0))
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_patient_guard_call_news(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news)
-{
-    u_char                      *p, *end;
-    ngx_uint_t                   i;
-    ngx_patient_guard_image_t   *image;
-    ngx_patient_guard_called_t   called;
-
-    p = text->data;
-    end = p + text->len;
-
-    if (ngx_patient_guard_call_head(&p, end, nonce, parcel->nlimits, &called)
-        != NGX_OK
-        || (called.flags & (NGX_PATIENT_GUARD_CHARGED
-                            | NGX_PATIENT_GUARD_PASSED)))
-    {
-        return NGX_ERROR;
-    }
-
-    news->challenged = (called.flags & NGX_PATIENT_GUARD_CHALLENGED) ? 1 : 0;
-    news->superseded = (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) ? 1 : 0;
-    news->challenger = called.challenger;
-    news->since = called.since;
-    news->cleared = called.cleared;
-
-    if (news->challenged != (news->since != 0)
-        || (news->superseded && parcel->number == 0))
-    {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < parcel->nlimits; i++) {
-        image = &news->images[i];
-
-        if (ngx_patient_guard_image_read(&p, end, image) != NGX_OK
-            || (image->nset && (!parcel->sets || parcel->limits[i].signal
-                                          != NGX_PATIENT_GUARD_PATIENTS_SEEN)))
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return p == end ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_patient_guard_call_head(u_char **p, u_char *last, uint64_t nonce,
-    ngx_uint_t nlimits, ngx_patient_guard_called_t *called)
-{
-    uint64_t  value;
-
-    if (ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_CALL_MAX,
-                                     &value) != NGX_OK
-        || value != nonce
-        || ngx_patient_guard_call_field(p, last, 15, &called->flags) != NGX_OK
-        || ngx_patient_guard_call_field(p, last, nlimits,
-                                        &called->challenger) != NGX_OK
-        || ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_WAIT_MAX,
-                                        &called->grants) != NGX_OK
-        || ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_CALL_MAX,
-                                        &called->since) != NGX_OK
-        || ngx_patient_guard_call_field(p, last, NGX_PATIENT_GUARD_CALL_MAX,
-                                        &called->cleared) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-/* one number and the blank behind it, or the end: *p is then last + 1 */
-
-static ngx_int_t
-ngx_patient_guard_call_field(u_char **p, u_char *last, uint64_t max,
-    uint64_t *value)
-{
-    u_char    *s;
-    uint64_t   n;
-
-    s = *p;
-    n = 0;
-
-    if (s >= last) {
-        return NGX_ERROR;
-    }
-
-    for ( /* void */ ; s < last && *s != ' '; s++) {
-
-        if (*s < '0' || *s > '9') {
-            return NGX_ERROR;
-        }
-
-        n = n * 10 + (*s - '0');
-
-        if (n > max) {
-            return NGX_ERROR;
-        }
-    }
-
-    if (s == *p) {
-        return NGX_ERROR;
-    }
-
-    *p = s + 1;
-    *value = n;
-
-    return NGX_OK;
 }

@@ -1,8 +1,8 @@
 
 /*
- * One call of ngx_patient_guard_count.lua.  COUNT: a lookup to a command, the
- * reply to a tally.  SYNC: what a node tells of an account, and the news.
- * Arguments and replies are told in the script.  No I/O.
+ * One call of ngx_patient_guard_count.lua.  COUNT: a lookup to a command.
+ * SYNC: what a node tells of an account.  Arguments are told in the script.
+ * No I/O.
  */
 
 
@@ -46,19 +46,6 @@ u_char *ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
 u_char *ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
     ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_caller_t *caller,
     const u_char *digest);
-
-/*
- * NGX_ERROR if the reply is not that to this call: decimal numbers between
- * single blanks, just as many as were asked for, and such as go together.
- * NGX_DECLINED: nothing was done, for a later call of the session was there
- * before.
- */
-ngx_int_t ngx_patient_guard_call_tally(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
-
-/* the same, with windows behind; the sets of the news lie in the text */
-ngx_int_t ngx_patient_guard_call_news(ngx_str_t *text, uint64_t nonce,
-    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news);
 
 
 #endif /* _NGX_PATIENT_GUARD_CALL_H_INCLUDED_ */

@@ -1,32 +1,29 @@
 
 #include "ngx_patient_guard_count.h"
+#include "ngx_patient_guard_seen.h"
 #include "ngx_patient_guard_window.h"
 
 
-#define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
-
-
-static uint64_t ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
+static void ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_uint_t i,
+    ngx_patient_guard_weighed_t *weighed);
+static ngx_uint_t ngx_patient_guard_excused(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limit);
+static uint32_t ngx_patient_guard_novel(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
-static void ngx_patient_guard_queue_fold(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_queue_t *queue, uint64_t slice);
-static void ngx_patient_guard_queue_expire(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint64_t slice);
-static uint64_t ngx_patient_guard_queue_wait(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint32_t room, uint32_t count, uint64_t now,
-    uint64_t window);
+static void ngx_patient_guard_charge_memory(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    uint32_t state);
 static uint32_t ngx_patient_guard_cost(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_limit_t *limit);
+    ngx_patient_guard_limit_t *limit, uint32_t novel);
 static ngx_patient_guard_ref_t ngx_patient_guard_known(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t queue,
     ngx_patient_guard_named_t *named);
-static void ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice,
-    uint32_t state);
 static void ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
-    uint64_t cap, uint64_t slice, uint32_t state);
+    ngx_patient_guard_limit_t *limit, uint64_t slice, uint32_t state);
 
 
 uint64_t
@@ -43,42 +40,38 @@ ngx_patient_guard_set_cap(uint32_t count)
 
 ngx_int_t
 ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
 {
     ngx_int_t                   refuse;
     ngx_uint_t                  i;
-    ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_limit_t  *limit;
 
-    tally->grants_wait = ngx_patient_guard_grants_wait(node, member, lookup);
+    tally->grants_wait = ngx_patient_guard_grants_wait(node, members[0],
+                                                       lookup);
 
-    tally->challenger = ngx_patient_guard_challenger(node, member,
+    tally->challenger = ngx_patient_guard_challenger(node, members[0],
                                                lookup->limits, lookup->nlimits,
                                                &tally->since);
     tally->challenged = (tally->since != 0);
+    tally->novel = ngx_patient_guard_novel(node, members[0], lookup);
 
     refuse = tally->challenged;
 
     for (i = 0; i < lookup->nlimits; i++) {
         limit = &lookup->limits[i];
 
-        ref = ngx_patient_guard_queue_now(node, member, limit->id,
-                                          lookup->now, limit->window);
+        tally->rooms[i].wait = 0;
+        tally->rooms[i].total = 0;
 
-        weighed[i].queue = ref;
-        weighed[i].slice = ngx_patient_guard_queue(&node->zone, ref)->newest;
-        weighed[i].cost = ngx_patient_guard_cost(node, ref, lookup, limit);
-
-        tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
-                                                        ref)->total;
-        if (weighed[i].cost == 0) {
+        if (members[limit->key] == 0) {
+            weighed[i].queue = 0;
+            weighed[i].cost = 0;
             continue;
         }
 
-        tally->rooms[i].wait = ngx_patient_guard_queue_wait(node, ref,
-                                          weighed[i].cost, limit->count,
-                                          lookup->now, limit->window);
+        ngx_patient_guard_weigh_limit(node, members, lookup, tally, i,
+                                      &weighed[i]);
 
         if (tally->rooms[i].wait == 0
             || limit->action == NGX_PATIENT_GUARD_LOG)
@@ -105,7 +98,7 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
                 tally->since = ngx_max(tally->since, lookup->cleared + 1);
             }
 
-            ngx_patient_guard_challenge(node, member, lookup, i,
+            ngx_patient_guard_challenge(node, members[0], lookup, i,
                                         tally->since);
 
             tally->challenged = 1;
@@ -117,13 +110,113 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
 }
 
 
+static void
+ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_uint_t i,
+    ngx_patient_guard_weighed_t *weighed)
+{
+    uint32_t                    room;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_limit_t  *limit;
+
+    limit = &lookup->limits[i];
+
+    ref = ngx_patient_guard_queue_now(node, members[limit->key], limit->id,
+                                      lookup->now, limit->window);
+
+    weighed->queue = ref;
+    weighed->slice = ngx_patient_guard_queue(&node->zone, ref)->newest;
+    weighed->cost = ngx_patient_guard_cost(node, ref, lookup, limit,
+                                           tally->novel);
+
+    tally->rooms[i].total = ngx_patient_guard_queue(&node->zone, ref)->total;
+
+    room = weighed->cost;
+
+    if (limit->signal == NGX_PATIENT_GUARD_MISSES && !lookup->forced) {
+
+        /* a miss shows in the response: room for one is wanted all the same */
+
+        room = ngx_max(room, 1);
+    }
+
+    if (room && !ngx_patient_guard_excused(node, members[0], limit)) {
+        tally->rooms[i].wait = ngx_patient_guard_queue_wait(node, ref, room,
+                                          limit->count, lookup->now,
+                                          limit->window);
+    }
+}
+
+
+/*
+ * What all share and an account can't make room in: who has passed a challenge
+ * is not challenged by it again, as long as that grant is held.
+ */
+
+static ngx_uint_t
+ngx_patient_guard_excused(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limit)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    if (limit->key == 0 || limit->action != NGX_PATIENT_GUARD_CHALLENGE) {
+        return 0;
+    }
+
+    ref = ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_GRANTS);
+
+    return ref && ngx_patient_guard_queue(&node->zone, ref)->total;
+}
+
+
+/* how many of the patients are new to the account */
+
+static uint32_t
+ngx_patient_guard_novel(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    uint32_t                    novel;
+    ngx_uint_t                  i;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_named_t  *named;
+
+    if (lookup->memory == 0) {
+        return 0;
+    }
+
+    ref = ngx_patient_guard_member_queue_open(node, member,
+                                              NGX_PATIENT_GUARD_QUEUE_MEMORY);
+
+    ngx_patient_guard_memory_now(&node->zone, ref, lookup->now,
+                                 lookup->memory);
+    novel = 0;
+
+    for (i = 0; i < lookup->npatients; i++) {
+        named = &lookup->patients[i];
+
+        named->known = (ngx_patient_guard_memory_seen(&node->zone, ref,
+                                                      named->current)
+                        || (named->previous
+                            && ngx_patient_guard_memory_seen(&node->zone, ref,
+                                                         named->previous)));
+        novel += !named->known;
+    }
+
+    return lookup->told ? lookup->novel : novel;
+}
+
+
 void
 ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
-    ngx_patient_guard_weighed_t *weighed, uint32_t set_state,
-    uint32_t count_state)
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
+    uint32_t set_state, uint32_t *count_states)
 {
+    uint32_t                    state;
     ngx_uint_t                  i;
+    ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_limit_t  *limit;
 
     tally->charged = 1;
@@ -134,345 +227,191 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
 
     for (i = 0; i < lookup->nlimits; i++) {
         limit = &lookup->limits[i];
+        ref = weighed[i].queue;
 
-        if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
-            ngx_patient_guard_charge_count(node, weighed[i].queue,
-                                           lookup->records,
-                                           weighed[i].slice, count_state);
-
-        } else if (!lookup->unnamed) {
-            ngx_patient_guard_charge_set(node, weighed[i].queue, lookup,
-                                         ngx_patient_guard_set_cap(
-                                                              limit->count),
-                                         weighed[i].slice, set_state);
-        }
-
-        tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
-                                                  weighed[i].queue)->total;
-    }
-}
-
-
-/* ms until a pass is left */
-
-static uint64_t
-ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
-{
-    ngx_patient_guard_ref_t  ref;
-
-    if (ngx_patient_guard_member_queue(node, member,
-                                       NGX_PATIENT_GUARD_QUEUE_GRANTS)
-        == 0)
-    {
-        return 0;
-    }
-
-    ref = ngx_patient_guard_queue_now(node, member,
-                                      NGX_PATIENT_GUARD_QUEUE_GRANTS,
-                                      lookup->now, lookup->grants->window);
-
-    return ngx_patient_guard_queue_wait(node, ref, 1, lookup->grants->count,
-                                        lookup->now, lookup->grants->window);
-}
-
-
-void
-ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally)
-{
-    ngx_patient_guard_ref_t  ref;
-
-    ref = ngx_patient_guard_challenge_find(node, member);
-
-    if (ref
-        && lookup->proof > ngx_patient_guard_queue(&node->zone, ref)->newest
-        && ngx_patient_guard_grants_wait(node, member, lookup) == 0)
-    {
-        ngx_patient_guard_clear(node, member, lookup);
-        ngx_patient_guard_grant(node, member, lookup);
-        tally->passed = 1;
-    }
-}
-
-
-void
-ngx_patient_guard_clear(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
-{
-    ngx_uint_t               i;
-    ngx_patient_guard_ref_t  ref;
-
-    ref = ngx_patient_guard_challenge_find(node, member);
-
-    if (ref) {
-        ngx_patient_guard_queue_drop(&node->zone,
-                             &ngx_patient_guard_member(node, member)->queues,
-                             ref);
-    }
-
-    for (i = 0; i < lookup->nlimits; i++) {
-
-        if (lookup->limits[i].action != NGX_PATIENT_GUARD_CHALLENGE) {
+        if (ref == 0) {
             continue;
         }
 
-        ref = ngx_patient_guard_member_queue(node, member,
-                                             lookup->limits[i].id);
-        if (ref) {
-            ngx_patient_guard_queue_empty(&node->zone, ref);
+        if (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+            || limit->signal == NGX_PATIENT_GUARD_NEW_PATIENTS)
+        {
+            if (lookup->unnamed) {
+                continue;
+            }
         }
+
+        if (ngx_patient_guard_keeps_set(limit)) {
+            ngx_patient_guard_charge_set(node, ref, lookup, limit,
+                                         weighed[i].slice, set_state);
+
+        } else {
+            state = ngx_patient_guard_follows(limit)
+                    ? NGX_PATIENT_GUARD_SENT : count_states[limit->key];
+
+            ngx_patient_guard_queue_count(node, ref, weighed[i].cost,
+                                          weighed[i].slice, state);
+        }
+
+        tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
+                                                        ref)->total;
+    }
+
+    if (lookup->memory && !lookup->unnamed) {
+        ngx_patient_guard_charge_memory(node, members[0], lookup, set_state);
     }
 }
 
 
-void
-ngx_patient_guard_grant(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
-{
-    ngx_patient_guard_ref_t  ref;
-
-    ref = ngx_patient_guard_queue_now(node, member,
-                                      NGX_PATIENT_GUARD_QUEUE_GRANTS,
-                                      lookup->now, lookup->grants->window);
-
-    ngx_patient_guard_charge_count(node, ref, 1,
-                       ngx_patient_guard_queue(&node->zone, ref)->newest,
-                       NGX_PATIENT_GUARD_SENT);
-}
-
-
-void
-ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
+static void
+ngx_patient_guard_charge_memory(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_uint_t limit, uint64_t since)
+    uint32_t state)
 {
-    ngx_patient_guard_ref_t  ref;
-
-    if (ngx_patient_guard_challenge_find(node, member)) {
-        return;
-    }
+    uint32_t                     slice;
+    ngx_uint_t                   i;
+    ngx_patient_guard_ref_t      ref;
+    ngx_patient_guard_named_t   *named;
+    ngx_patient_guard_memory_t  *memory;
 
     ref = ngx_patient_guard_member_queue_open(node, member,
-                                         NGX_PATIENT_GUARD_QUEUE_CHALLENGE);
+                                              NGX_PATIENT_GUARD_QUEUE_MEMORY);
+    memory = ngx_patient_guard_cell(&node->zone, ref);
 
-    ngx_patient_guard_queue_mark(&node->zone, ref, since,
-                                 lookup->limits[limit].id,
-                                 NGX_PATIENT_GUARD_FOREVER);
-}
+    for (i = 0; i < lookup->npatients; i++) {
+        named = &lookup->patients[i];
 
+        slice = ngx_patient_guard_memory_seen(&node->zone, ref,
+                                              named->current);
 
-void
-ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
-{
-    ngx_patient_guard_ref_t     ref;
-    ngx_patient_guard_queue_t  *challenge;
+        ngx_patient_guard_memory_see(&node->zone, ref, named->current,
+                                     lookup->now, lookup->memory);
 
-    ref = ngx_patient_guard_challenge_find(node, member);
-
-    if (ref == 0) {
-        return;
+        if (state != NGX_PATIENT_GUARD_SENT && slice < memory->newest) {
+            ngx_patient_guard_seen_add(node, member, named->current,
+                                       !named->known, lookup->now,
+                                       memory->until);
+        }
     }
-
-    challenge = ngx_patient_guard_queue(&node->zone, ref);
-
-    if (challenge->newest > lookup->now + NGX_PATIENT_GUARD_SKEW) {
-        ngx_patient_guard_queue_mark(&node->zone, ref,
-                                     ngx_max(lookup->now, lookup->proof),
-                                     challenge->total,
-                                     NGX_PATIENT_GUARD_FOREVER);
-    }
-}
-
-
-ngx_patient_guard_ref_t
-ngx_patient_guard_challenge_find(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member)
-{
-    return ngx_patient_guard_member_queue(node, member,
-                                         NGX_PATIENT_GUARD_QUEUE_CHALLENGE);
 }
 
 
 ngx_uint_t
-ngx_patient_guard_challenger(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limits,
-    ngx_uint_t nlimits, uint64_t *since)
+ngx_patient_guard_stale(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_weighed_t *weighed)
 {
-    uint32_t                 id;
-    ngx_uint_t               i;
-    ngx_patient_guard_ref_t  ref;
+    ngx_uint_t                   i, n, subjects;
+    ngx_patient_guard_ref_t      ref;
+    ngx_patient_guard_zone_t    *zone;
+    ngx_patient_guard_named_t   *named;
+    ngx_patient_guard_memory_t  *memory;
 
-    *since = 0;
+    zone = &node->zone;
 
-    ref = ngx_patient_guard_challenge_find(node, member);
-
-    if (ref == 0) {
-        return nlimits;
-    }
-
-    *since = ngx_patient_guard_queue(&node->zone, ref)->newest;
-
-    id = ngx_patient_guard_queue(&node->zone, ref)->total;
-
-    for (i = 0; i < nlimits; i++) {
-        if (limits[i].id == id) {
-            break;
-        }
-    }
-
-    return i;
-}
-
-
-ngx_patient_guard_ref_t
-ngx_patient_guard_queue_now(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, uint32_t id, uint64_t now,
-    uint64_t window)
-{
-    uint64_t                    slice;
-    ngx_uint_t                  fold;
-    ngx_patient_guard_ref_t     ref;
-    ngx_patient_guard_queue_t  *queue;
-
-    slice = ngx_patient_guard_slice(now, window);
-    ref = ngx_patient_guard_member_queue_open(node, member, id);
-    queue = ngx_patient_guard_queue(&node->zone, ref);
-
-    if (queue->newest == slice) {
-        return ref;
-    }
-
-    if (queue->first) {
-        slice = ngx_patient_guard_slice_advance(queue->newest, slice, &fold);
-
-        if (fold) {
-            ngx_patient_guard_queue_fold(node, queue, slice);
-
-        } else {
-            ngx_patient_guard_queue_expire(node, ref, slice);
-        }
-    }
-
-    ngx_patient_guard_queue_mark(&node->zone, ref, slice, queue->total,
-                                ngx_patient_guard_slice_until(slice, window));
-
-    return ref;
-}
-
-
-/* from the first on: they are in order whenever it is interrupted */
-
-static void
-ngx_patient_guard_queue_fold(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_queue_t *queue, uint64_t slice)
-{
-    ngx_patient_guard_ref_t     ref;
-    ngx_patient_guard_entry_t  *entry;
-
-    for (ref = queue->first; ref; ref = entry->next) {
-
-        entry = ngx_patient_guard_entry(&node->zone, ref);
-
-        if (ngx_patient_guard_entry_slice(queue, entry) > slice) {
-            ngx_patient_guard_entry_reslice(&node->zone, ref, slice);
-        }
-    }
-}
-
-
-static void
-ngx_patient_guard_queue_expire(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint64_t slice)
-{
-    ngx_patient_guard_entry_t  *entry;
-    ngx_patient_guard_queue_t  *queue;
-
-    queue = ngx_patient_guard_queue(&node->zone, ref);
-
-    while (queue->first) {
-        entry = ngx_patient_guard_entry(&node->zone, queue->first);
-
-        if (ngx_patient_guard_slice_held(
-                        ngx_patient_guard_entry_slice(queue, entry), slice))
-        {
-            return;
-        }
-
-        ngx_patient_guard_entry_drop(&node->zone, queue->first);
-    }
-}
-
-
-/* all that is held lies within a window of "newest": 30 bits suffice */
-
-uint64_t
-ngx_patient_guard_entry_slice(ngx_patient_guard_queue_t *queue,
-    ngx_patient_guard_entry_t *entry)
-{
-    return queue->newest - (((uint32_t) queue->newest - entry->slice)
-                            & NGX_PATIENT_GUARD_ENTRY_SLICE);
-}
-
-
-/* ms until "room" more fit under the count */
-
-static uint64_t
-ngx_patient_guard_queue_wait(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint32_t room, uint32_t count, uint64_t now,
-    uint64_t window)
-{
-    uint64_t                    excess;
-    ngx_patient_guard_entry_t  *entry;
-    ngx_patient_guard_queue_t  *queue;
-
-    queue = ngx_patient_guard_queue(&node->zone, ref);
-
-    if ((uint64_t) queue->total + room <= count) {
+    if (lookup->unnamed || lookup->probe) {
         return 0;
     }
 
-    if (room > count) {
-        return window;
+    for (i = 0; i < lookup->nlimits; i++) {
+
+        if (weighed[i].queue == 0
+            || !ngx_patient_guard_keeps_set(&lookup->limits[i]))
+        {
+            continue;
+        }
+
+        named = ngx_patient_guard_subjects(lookup, &lookup->limits[i],
+                                           &subjects);
+
+        for (n = 0; n < subjects; n++) {
+
+            ref = ngx_patient_guard_entry_find(zone, weighed[i].queue,
+                                               named[n].current);
+
+            if (ref == 0
+                || !ngx_patient_guard_entry_is_in(
+                                         ngx_patient_guard_entry(zone, ref),
+                                         weighed[i].slice))
+            {
+                return 1;
+            }
+        }
     }
 
-    excess = (uint64_t) queue->total + room - count;
-    entry = ngx_patient_guard_entry(&node->zone, queue->first);
-
-    while (entry->count < excess) {
-        excess -= entry->count;
-        entry = ngx_patient_guard_entry(&node->zone, entry->next);
+    if (lookup->memory == 0) {
+        return 0;
     }
 
-    return ngx_patient_guard_slice_wait(
-                                ngx_patient_guard_entry_slice(queue, entry),
-                                now, window);
+    ref = ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_MEMORY);
+    memory = ngx_patient_guard_cell(zone, ref);
+
+    for (n = 0; n < lookup->npatients; n++) {
+        if (ngx_patient_guard_memory_seen(zone, ref,
+                                          lookup->patients[n].current)
+            < memory->newest)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
 static uint32_t
 ngx_patient_guard_cost(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_limit_t *limit)
+    ngx_patient_guard_limit_t *limit, uint32_t novel)
 {
-    uint32_t    cost;
-    ngx_uint_t  i;
+    uint32_t                    cost;
+    ngx_uint_t                  i, n;
+    ngx_patient_guard_named_t  *subjects;
 
-    if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
+    switch (limit->signal) {
+
+    case NGX_PATIENT_GUARD_LOOKUPS:
         return lookup->records;
+
+    case NGX_PATIENT_GUARD_NEW_PATIENTS:
+        return novel;
+
+    case NGX_PATIENT_GUARD_MISSES:
+        return lookup->misses;
+
+    default:
+        break;
     }
 
+    subjects = ngx_patient_guard_subjects(lookup, limit, &n);
     cost = 0;
 
-    for (i = 0; i < lookup->npatients; i++) {
-        if (ngx_patient_guard_known(node, queue, &lookup->patients[i]) == 0) {
+    for (i = 0; i < n; i++) {
+        if (ngx_patient_guard_known(node, queue, &subjects[i]) == 0) {
             cost++;
         }
     }
 
     return cost;
+}
+
+
+/* whom a limit tells from each other */
+
+ngx_patient_guard_named_t *
+ngx_patient_guard_subjects(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_limit_t *limit, ngx_uint_t *n)
+{
+    if (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN) {
+        *n = lookup->npatients;
+        return lookup->patients;
+    }
+
+    *n = (lookup->records || lookup->npatients);
+
+    return limit->signal == NGX_PATIENT_GUARD_ADDRESSES ? &lookup->address
+                                                        : &lookup->who;
 }
 
 
@@ -496,51 +435,20 @@ ngx_patient_guard_known(ngx_patient_guard_node_t *node,
 
 
 static void
-ngx_patient_guard_charge_count(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint32_t count, uint64_t slice,
-    uint32_t state)
-{
-    uint64_t                    left;
-    ngx_patient_guard_entry_t  *last;
-    ngx_patient_guard_queue_t  *queue;
-
-    queue = ngx_patient_guard_queue(&node->zone, ref);
-    left = NGX_PATIENT_GUARD_COUNT_MAX - queue->total;
-
-    if (count > left) {
-        count = (uint32_t) left;
-    }
-
-    if (count == 0) {
-        return;
-    }
-
-    last = ngx_patient_guard_entry(&node->zone, queue->last);
-
-    if (queue->last && ngx_patient_guard_entry_is_in(last, slice)
-        && ngx_patient_guard_entry_state(last) == state)
-    {
-        ngx_patient_guard_entry_more(&node->zone, queue->last, count);
-
-    } else {
-        ngx_patient_guard_entry_push(&node->zone, ref, 0, count, slice,
-                                     state);
-    }
-}
-
-
-static void
 ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
-    uint64_t cap, uint64_t slice, uint32_t state)
+    ngx_patient_guard_limit_t *limit, uint64_t slice, uint32_t state)
 {
-    ngx_uint_t                  i;
+    uint64_t                    cap;
+    ngx_uint_t                  i, n;
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_entry_t  *entry;
     ngx_patient_guard_named_t  *named;
 
-    for (i = 0; i < lookup->npatients; i++) {
-        named = &lookup->patients[i];
+    cap = ngx_patient_guard_set_cap(limit->count);
+    named = ngx_patient_guard_subjects(lookup, limit, &n);
+
+    for (i = 0; i < n; i++, named++) {
 
         ref = ngx_patient_guard_known(node, queue, named);
 

@@ -2,37 +2,50 @@
 -- and charge, the twin of ngx_patient_guard_count.c.  SYNC takes what a node
 -- has counted by itself, and tells what the fleet has.
 --
--- An account is one hash.  Field "!challenge" holds since when (ms, 8 bytes)
--- and the state of the limit that challenged it, "!cleared" when it was last
--- passed (ms), "@" the last call that was charged of each session, 8 bytes
--- and its number I8; every other field what was counted in one window,
+-- An account is one hash; so is whatever else a limit counts by, its key.
+-- Field "!challenge" of an account holds since when (ms, 8 bytes) and the state
+-- of the limit that challenged it, "!cleared" when it was last passed (ms), "@"
+-- the last call that was charged of each session, 8 bytes and its number I8,
+-- "~" the slice of its memory that patients were last seen in, I4, and "~a" to
+-- "~p" whom it knows; every other field what was counted in one window,
 -- little-endian:
 --
 --   newest slice I8 | total I4 | 33 counts I4, of slice S at S % 33 | set
 --
--- The set of a limit on patients is their aliases, 8 bytes each, those of
+-- The set of a limit on distinct ones is their aliases, 8 bytes each, those of
 -- the oldest slice first: the counts tell where a slice ends.
 --
--- Sets may be told twice, bare counts may not: a call is charged only if its
--- number is above the last one of its session.  So a node whose call went
--- unanswered can tell it again, and the first one, should it still come, is
--- superseded.
+-- Whom an account knows lies in the field of the low 4 bits of his alias:
+-- the slice I4 that was the newest when it was written, then of each patient
+-- bits 8 to 31 of his alias, and the low 8 bits of the slice that he was last
+-- seen in.  Of 10,000 known patients one new one in 25,000 is taken for known.
 --
--- KEYS  account [, the same account under the other key of the secret]
+-- Sets and what is known may be told twice, bare counts may not: a call is
+-- charged only if its number is above the last one of its session.  So a node
+-- whose call went unanswered can tell it again, and the first one, should it
+-- still come, is superseded.
+--
+-- KEYS  account, or the key by which limits count, and others after it; then,
+--       while the secret is being rotated, the same under its other key
 -- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 4 unnamed: who the
 --       patients are will be told later, 8 probe: nothing is charged, 16 SYNC,
---       32 SYNC that asks for the sets), grants, their window, aliases of the patients,
---       the same under the other key or "", since when the node knows of a
---       challenge or 0, its limit's state, session or "";
---       COUNT: how many records are read;
+--       32 SYNC that asks for the sets, 64 SYNC of what is no account),
+--       grants, their window, aliases of the patients, the same under the
+--       other key or "", since when the node knows of a challenge or 0, its
+--       limit's state, session or "", how many keys, memory (ms) or 0, aliases
+--       of address and account, the same under the other key or "";
+--       COUNT: how many records are read, of each patient "1" if the node
+--       knows him, or "";
 --       SYNC: when the node knows the challenge was last passed, the number
 --       of its counts in that session, what was charged without an answer:
---       session, number I8, when I8 (ms), count I4 each;
---       then for each limit: state, 1 for a set, action, window, count,
+--       session, number I8, when I8 (ms), records I4, new patients I4 each;
+--       whom it has seen: alias, when I4 (s), 1 if he was new to it, else 0;
+--       then for each limit: state, signal, action, window, count, by which of
+--       the keys it counts, 0: by none of them;
 --       SYNC: and the window that the node adds, or ""
 -- Reply nonce, flags (1 charged, 2 challenged, 4 passed, 8 superseded), the
 --       limit that challenged from 0, ms until a grant is left, since when it
---       is challenged, when it was last passed,
+--       is challenged, when it was last passed, how many patients were new,
 --       then for each limit
 --       COUNT: its total and ms until the lookup fits;
 --       SYNC: its window without the set, a number I4 and as many aliases
@@ -40,9 +53,11 @@
 local SLICES, RING, SET = 32, 13, 145
 local SLOTS = string.rep('I4', SLICES + 1)
 local LOG, CHALLENGE = 0, 2                -- actions
+local LOOKUPS, PATIENTS, NEW, MISSES, ADDRESSES, ACCOUNTS = 0, 1, 2, 3, 4, 5
 local LAPSE, SKEW = 90 * 86400000, 300000
 
 local SESSIONS, TELL, FEW = 64, 7000, 4
+local BUCKET = 770                         -- patients in one field, at most
 
 local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
@@ -54,78 +69,143 @@ local grants_count, grants_window = tonumber(ARGV[5]), tonumber(ARGV[6])
 local current, previous = ARGV[7], ARGV[8]
 local npatients = #current / 8
 local session = ARGV[11]
-local records = sync and 0 or tonumber(ARGV[12])
+local nkeys, memory = tonumber(ARGV[12]), tonumber(ARGV[13])
+local records = sync and 0 or tonumber(ARGV[16])
+local seen = sync and ARGV[19] or ''
 
-local limits, fields = {}, {'!challenge', '!grants', '!cleared', '@'}
-local BEFORE = #fields
-local ttl = grants_window
+local PER = {[ADDRESSES] = 1, [ACCOUNTS] = 9}
 
-for i = sync and 15 or 13, #ARGV, sync and 6 or 5 do
-    local limit = {state = ARGV[i], set = ARGV[i + 1] == '1',
+-- each key with its fields, "held" by name once they are read
+
+local keys = {}
+
+for i = 1, nkeys do
+    keys[i] = {name = KEYS[i], before = KEYS[nkeys + i], fields = {'@'},
+               put = {}, ttl = 0, windows = {}}
+end
+
+local account = keys[1]
+
+if flags < 64 then
+    account.fields = {'@', '!challenge', '!grants', '!cleared'}
+    account.ttl = math.max(grants_window, memory)
+end
+
+local limits = {}
+
+for i = sync and 20 or 18, #ARGV, sync and 7 or 6 do
+    local signal = tonumber(ARGV[i + 1])
+    local limit = {state = ARGV[i], signal = signal,
+                   set = signal == PATIENTS or signal >= ADDRESSES,
                    action = tonumber(ARGV[i + 2]),
                    window = tonumber(ARGV[i + 3]),
-                   count = tonumber(ARGV[i + 4]), more = ARGV[i + 5]}
+                   count = tonumber(ARGV[i + 4]),
+                   key = keys[tonumber(ARGV[i + 5])], more = ARGV[i + 6]}
     limits[#limits + 1] = limit
-    fields[#fields + 1] = limit.state
-    ttl = math.max(ttl, limit.window)
+
+    if limit.key then
+        local key = limit.key
+        key.fields[#key.fields + 1] = limit.state
+        key.ttl = math.max(key.ttl, limit.window)
+    end
 end
 
-local function read()
-    local values = redis.call('HMGET', KEYS[1], unpack(fields))
-    for i = 1, BEFORE + #limits do
-        if values[i] then
-            return values, true
+-- whose field of the memory a patient is in, and what stands for him there
+
+local function field_of(alias)
+    return '~' .. string.char(97 + string.byte(alias) % 16)
+end
+
+local function print_of(alias)
+    local print = string.sub(alias, 2, 4)
+    return print == '\0\0\0' and '\1\0\0' or print
+end
+
+local asked = {}
+
+local function ask(aliases, step)
+    for at = 1, #aliases, step do
+        local field = field_of(string.sub(aliases, at, at))
+        if not asked[field] then
+            asked[field] = true
+            account.fields[#account.fields + 1] = field
         end
     end
-    return values, false
 end
 
-local held, found = read()
-
-if not found and KEYS[2] and redis.call('EXISTS', KEYS[1]) == 0
-   and redis.call('EXISTS', KEYS[2]) == 1
-then
-    redis.call('RENAME', KEYS[2], KEYS[1])
-    held = read()
+if memory > 0 then
+    account.fields[#account.fields + 1] = '~'
+    ask(current, 8)
+    ask(previous, 8)
+    ask(seen, 13)
 end
+
+local function read(key)
+    local values = redis.call('HMGET', key.name, unpack(key.fields))
+    local found = false
+    key.held = {}
+    for i, field in ipairs(key.fields) do
+        if values[i] then
+            key.held[field] = values[i]
+            found = true
+        end
+    end
+    return found
+end
+
+for _, key in ipairs(keys) do
+    if not read(key) and key.before
+       and redis.call('EXISTS', key.name) == 0
+       and redis.call('EXISTS', key.before) == 1
+    then
+        redis.call('RENAME', key.before, key.name)
+        read(key)
+    end
+end
+
+local held, put = account.held, account.put
 
 -- what a session has told last: a later call of an older number is void
 
-local put = {}
-local sessions = held[4] and #held[4] % 16 == 0 and held[4] or ''
-
-local function told_last(name)
-    for at = 1, #sessions, 16 do
-        if string.sub(sessions, at, at + 7) == name then
-            return struct.unpack('<I8', sessions, at + 8), at
+local function told_last(key, name)
+    for at = 1, #key.sessions, 16 do
+        if string.sub(key.sessions, at, at + 7) == name then
+            return struct.unpack('<I8', key.sessions, at + 8), at
         end
     end
     return 0, nil
 end
 
-local function tell_last(name, number)
-    local _, at = told_last(name)
+local function tell_last(key, name, number)
+    local _, at = told_last(key, name)
 
     if at then
-        sessions = string.sub(sessions, 1, at - 1)
-                   .. string.sub(sessions, at + 16)
+        key.sessions = string.sub(key.sessions, 1, at - 1)
+                       .. string.sub(key.sessions, at + 16)
     end
 
     -- of too many, the one that was not heard of for longest has gone
 
-    sessions = string.sub(sessions, -16 * (SESSIONS - 1)) .. name
-               .. struct.pack('<I8', number)
-    put['@'] = sessions
+    key.sessions = string.sub(key.sessions, -16 * (SESSIONS - 1)) .. name
+                   .. struct.pack('<I8', number)
+    key.put['@'] = key.sessions
+end
+
+for _, key in ipairs(keys) do
+    local sessions = key.held['@']
+    key.sessions = sessions and #sessions % 16 == 0 and sessions or ''
 end
 
 local last = 0
 
 if session ~= '' then
-    last = told_last(session)
+    for _, key in ipairs(keys) do
+        last = math.max(last, (told_last(key, session)))
+    end
 end
 
 if not sync and session ~= '' and nonce <= last and last < 2 ^ 53 then
-    local reply = {ARGV[1], 8, #limits, 0, 0, 0}
+    local reply = {ARGV[1], 8, #limits, 0, 0, 0, 0}
     for i = 1, #limits do
         reply[#reply + 1] = '0 0'
     end
@@ -187,11 +267,12 @@ end
 -- what is to be written: a window that only moved as well, lest a clock that
 -- goes back find here what shared memory has dropped
 
-local changed = {}
-
-local function open(state, value, length, set)
+local function open(key, state, length, set)
+    local value = key.held[state]
     local slice = math.floor(now * SLICES / length)
-    local window = {length = length, newest = slice}
+    local window = {length = length, newest = slice, state = state}
+
+    key.windows[#key.windows + 1] = window
 
     if not value then
         empty(window)
@@ -224,7 +305,7 @@ local function open(state, value, length, set)
     advance(window, slice)
 
     if window.newest ~= newest then
-        changed[state] = window
+        window.changed = true
     end
 
     return window
@@ -263,40 +344,178 @@ local function find(set, alias)
     return at
 end
 
--- where the set has the patient, under either key
+-- where the set has the one of that number, under either key
 
-local function known(set, patient)
-    local from, to = 8 * patient - 7, 8 * patient
+local function known(set, one, current, previous)
+    local from, to = 8 * one - 7, 8 * one
     return find(set, string.sub(current, from, to))
            or previous ~= '' and find(set, string.sub(previous, from, to))
 end
 
--- how many of the patients the set does not have
+-- whom a limit counts, under either key
 
-local function strangers(set)
-    local cost, there = 0, {}
+local function subjects(limit)
+    local from = PER[limit.signal]
 
-    if npatients > FEW then
+    if from then
+        return string.sub(ARGV[14], from, from + 7),
+               string.sub(ARGV[15], from, from + 7)
+    end
+
+    return current, previous
+end
+
+-- how many of them the set does not have
+
+local function strangers(limit, set)
+    local current, previous = subjects(limit)
+    local cost, there, n = 0, {}, #current / 8
+
+    if n > FEW then
         for at = 1, #set, 8 do
             there[string.sub(set, at, at + 7)] = true
         end
     end
 
-    for patient = 1, npatients do
-        local from, to = 8 * patient - 7, 8 * patient
+    for one = 1, n do
+        local from, to = 8 * one - 7, 8 * one
         local had
 
-        if npatients > FEW then
+        if n > FEW then
             had = there[string.sub(current, from, to)]
                   or previous ~= '' and there[string.sub(previous, from, to)]
         else
-            had = known(set, patient)
+            had = known(set, one, current, previous)
         end
 
         cost = cost + (had and 0 or 1)
     end
 
     return cost
+end
+
+-- the memory: whom the account knows
+
+local month, buckets, malformed = nil, {}, false
+
+local function since_slice(byte, newest)
+    return newest - (newest - byte) % 256
+end
+
+local function read_bucket(field)
+    local bucket, value = {text = ''}, held[field]
+
+    buckets[field] = bucket
+
+    if not value then
+        return bucket
+    end
+
+    if #value % 4 ~= 0 or #value < 4 or #value > 4 + 4 * BUCKET then
+        malformed = true
+        return bucket
+    end
+
+    local newest = struct.unpack('<I4', value)
+
+    bucket.text = string.sub(value, 5)
+
+    if newest ~= month then
+        local kept = {}
+
+        for at = 1, #bucket.text, 4 do
+            local slice = since_slice(string.byte(bucket.text, at + 3),
+                                      newest)
+            slice = math.min(slice, month)
+            if slice + SLICES >= month then
+                kept[#kept + 1] = string.sub(bucket.text, at, at + 2)
+                                  .. string.char(slice % 256)
+            end
+        end
+
+        bucket.text, bucket.changed = table.concat(kept), true
+    end
+
+    return bucket
+end
+
+if memory > 0 then
+    local newest = held['~'] and #held['~'] == 4
+                   and struct.unpack('<I4', held['~'])
+
+    month = math.floor(now * SLICES / memory)
+
+    if newest and month < newest and newest - month <= SLICES then
+        month = newest
+    end
+
+    if newest and month ~= newest then
+        put['~'] = struct.pack('<I4', month)
+    end
+
+    for field in pairs(asked) do
+        read_bucket(field)
+    end
+end
+
+local function place_in(bucket, print)
+    local at = 0
+    repeat
+        at = string.find(bucket.text, print, at + 1, true)
+    until not at or at % 4 == 1
+    return at
+end
+
+local function knows(alias)
+    return place_in(buckets[field_of(alias)], print_of(alias))
+end
+
+local function remember(alias, slice)
+    local bucket, print = buckets[field_of(alias)], print_of(alias)
+    local text, at = bucket.text, place_in(bucket, print)
+
+    if at then
+        if since_slice(string.byte(text, at + 3), month) >= slice then
+            return
+        end
+
+        bucket.text = string.sub(text, 1, at + 2)
+                      .. string.char(slice % 256) .. string.sub(text, at + 4)
+
+    else
+        if #text >= 4 * BUCKET then
+            local oldest, place = nil, 1
+
+            for entry = 1, #text, 4 do
+                local last = since_slice(string.byte(text, entry + 3), month)
+                if not oldest or last < oldest then
+                    oldest, place = last, entry
+                end
+            end
+
+            text = string.sub(text, 1, place - 1)
+                   .. string.sub(text, place + 4)
+        end
+
+        bucket.text = text .. print .. string.char(slice % 256)
+    end
+
+    bucket.changed = true
+end
+
+local novel = 0
+
+if memory > 0 and not sync then
+    for one = 1, npatients do
+        local from, to = 8 * one - 7, 8 * one
+
+        if not knows(string.sub(current, from, to))
+           and not (previous ~= '' and knows(string.sub(previous, from, to)))
+           and string.sub(ARGV[17], one, one) ~= '1'
+        then
+            novel = novel + 1
+        end
+    end
 end
 
 local function charge_count(window, slice, count)
@@ -412,7 +631,7 @@ end
 
 -- as told by a node, all in the present
 
-local function charge_many(window, cap)
+local function charge_many(window, cap, current, previous)
     local told, renamed = {}, {}
 
     for at = 1, #current, 8 do
@@ -426,18 +645,22 @@ local function charge_many(window, cap)
     add_patients(window, told, cap, renamed)
 end
 
-local function charge_set(window, cap)
-    if npatients > FEW then
-        return charge_many(window, cap)
+local function charge_set(window, limit)
+    local cap = math.min(2 * limit.count, 4294967295)
+    local current, previous = subjects(limit)
+    local n = #current / 8
+
+    if n > FEW then
+        return charge_many(window, cap, current, previous)
     end
 
     local counts, set = window.counts, window.set
     local newest = window.newest % (SLICES + 1) + 1
     local added = {}
 
-    for patient = 1, npatients do
-        local alias = string.sub(current, 8 * patient - 7, 8 * patient)
-        local at = known(set, patient)
+    for one = 1, n do
+        local alias = string.sub(current, 8 * one - 7, 8 * one)
+        local at = known(set, one, current, previous)
 
         if at then
             local slot = slice_of(window, at) % (SLICES + 1) + 1
@@ -500,29 +723,36 @@ end
 local windows = {}
 
 for i, limit in ipairs(limits) do
-    windows[i] = open(limit.state, held[i + BEFORE], limit.window, limit.set)
-    if not windows[i] then
-        return redis.error_reply('PGSTATE malformed value of ' .. limit.state)
+    if limit.key then
+        windows[i] = open(limit.key, limit.state, limit.window, limit.set)
+        if not windows[i] then
+            return redis.error_reply('PGSTATE malformed value of '
+                                     .. limit.state)
+        end
     end
 end
 
-local grants = open('!grants', held[2], grants_window, false)
+local grants = open(account, '!grants', grants_window, false)
 local since, challenger = nil, ''
+local challenge, passing = held['!challenge'], held['!cleared']
 
-if held[1] and #held[1] >= 8 then
-    since, challenger = struct.unpack('<I8', held[1]), string.sub(held[1], 9)
+if challenge and #challenge >= 8 then
+    since, challenger = struct.unpack('<I8', challenge),
+                        string.sub(challenge, 9)
 end
 
-if not grants or held[1] and not since then
-    return redis.error_reply('PGSTATE malformed challenge')
+if not grants or challenge and not since or malformed then
+    return redis.error_reply('PGSTATE malformed challenge or memory')
 end
 
-local cleared = held[3] and #held[3] == 8 and struct.unpack('<I8', held[3])
+local cleared = passing and #passing == 8 and struct.unpack('<I8', passing)
                 or 0
 local whole = cleared < 2 ^ 53 and (not since or since < 2 ^ 53)
 
-for at = 9, #sessions, 16 do
-    whole = whole and struct.unpack('<I8', sessions, at) < 2 ^ 53
+for _, key in ipairs(keys) do
+    for at = 9, #key.sessions, 16 do
+        whole = whole and struct.unpack('<I8', key.sessions, at) < 2 ^ 53
+    end
 end
 
 if not whole then
@@ -556,15 +786,15 @@ if passed then
     redis.call('HDEL', KEYS[1], '!challenge')
 
     for i, limit in ipairs(limits) do
-        if limit.action == CHALLENGE then
+        if limit.action == CHALLENGE and limit.key == account then
             windows[i].newest = math.floor(now * SLICES / limit.window)
             empty(windows[i])
-            changed[limit.state] = windows[i]
+            windows[i].changed = true
         end
     end
 
     charge_count(grants, grants.newest, 1)
-    changed['!grants'] = grants
+    grants.changed = true
     grants_wait = wait(grants, 1, grants_count)
 end
 
@@ -572,17 +802,39 @@ local charged = false
 local superseded = false
 local rooms = {}
 
+-- a miss shows in the response: room for one is wanted all the same
+
+local function cost_of(limit, window)
+    if limit.signal == LOOKUPS then
+        return records
+    elseif limit.signal == NEW then
+        return novel
+    elseif limit.signal == MISSES then
+        return 1
+    end
+    return strangers(limit, window.set)
+end
+
+-- what all share and an account can't make room in: who has passed a challenge
+-- is not challenged by it again, as long as that grant is held
+
+local function excused(limit)
+    return limit.key ~= account and limit.action == CHALLENGE
+           and grants.total > 0
+end
+
 local function weigh()
     local refuse = since and true or false
 
     for i, limit in ipairs(limits) do
-        local cost = records
+        local window = windows[i]
+        local cost = window and cost_of(limit, window) or 0
 
-        if limit.set then
-            cost = strangers(windows[i].set)
+        rooms[i] = cost == 0 and 0 or wait(window, cost, limit.count)
+
+        if rooms[i] > 0 and excused(limit) then
+            rooms[i] = 0
         end
-
-        rooms[i] = cost == 0 and 0 or wait(windows[i], cost, limit.count)
 
         if rooms[i] > 0 and limit.action > LOG then
             refuse = true
@@ -599,59 +851,119 @@ local function weigh()
     return refuse
 end
 
+local function charge_limit(limit, window)
+    if limit.set then
+        if not unnamed or PER[limit.signal] then
+            charge_set(window, limit)
+        end
+    elseif limit.signal == LOOKUPS then
+        charge_count(window, window.newest, records)
+    elseif limit.signal == NEW and not unnamed then
+        charge_count(window, window.newest, novel)
+    end
+    window.changed = true
+end
+
 local function charge()
     for i, limit in ipairs(limits) do
-        if limit.set then
-            if not unnamed then
-                charge_set(windows[i], math.min(2 * limit.count, 4294967295))
-            end
-        else
-            charge_count(windows[i], windows[i].newest, records)
+        if windows[i] then
+            charge_limit(limit, windows[i])
         end
-        changed[limit.state] = windows[i]
+    end
+
+    if memory > 0 and not unnamed then
+        for at = 1, #current, 8 do
+            remember(string.sub(current, at, at + 7), month)
+        end
     end
 
     if session ~= '' then
-        tell_last(session, nonce)
+        for _, key in ipairs(keys) do
+            tell_last(key, session, nonce)
+        end
     end
 end
 
 -- what the node counted before a challenge that has been passed since is not
 -- counted against the limits that challenge
 
+local stale = sync and flags < 64 and tonumber(ARGV[16]) < cleared
+
+local function takes(i, limit)
+    return windows[i] and not (stale and limit.action == CHALLENGE)
+end
+
+-- whom the node has seen: new are those of whom nobody has told before
+
+local function take_seen()
+    for at = 1, #seen, 13 do
+        local alias = string.sub(seen, at, at + 7)
+        local when, new = struct.unpack('<I4B', seen, at + 8)
+
+        if new == 1 and not knows(alias) then
+            novel = novel + 1
+
+            for i, limit in ipairs(limits) do
+                if limit.signal == NEW and takes(i, limit) then
+                    add_count(windows[i], math.floor(when * 1000 * SLICES
+                                                     / limit.window), 1)
+                    windows[i].changed = true
+                end
+            end
+        end
+
+        local slice = math.floor(when * 1000 * SLICES / memory)
+
+        if slice + SLICES >= month then
+            remember(alias, math.min(slice, month))
+        end
+    end
+end
+
+-- of a call that was charged by a node and not answered
+
+local function take_doubt(when, records, novel)
+    for i, limit in ipairs(limits) do
+        local count = limit.signal == LOOKUPS and records
+                      or limit.signal == NEW and flags >= 64 and novel or 0
+
+        if count > 0 and takes(i, limit) then
+            add_count(windows[i], math.floor(when * SLICES / limit.window),
+                      count)
+            windows[i].changed = true
+        end
+    end
+end
+
 local function take()
-    local stale = tonumber(ARGV[12]) < cleared
-    local number = tonumber(ARGV[13])
+    local number = tonumber(ARGV[17])
     local counted = number > last
 
     superseded = number > 0 and not counted
 
     for i, limit in ipairs(limits) do
-        if limit.more ~= '' and not (stale and limit.action == CHALLENGE) then
+        if limit.more ~= '' and takes(i, limit) then
             add_window(windows[i], limit, counted)
-            changed[limit.state] = windows[i]
+            windows[i].changed = true
         end
     end
 
     if number > 0 and counted then
-        tell_last(session, number)
+        tell_last(account, session, number)
     end
 
-    for at = 1, #ARGV[14], 28 do
-        local by, of, when, count = struct.unpack('<c8I8I8I4', ARGV[14], at)
+    for at = 1, #ARGV[18], 32 do
+        local by, of, when, records, novel =
+            struct.unpack('<c8I8I8I4I4', ARGV[18], at)
 
-        if of > told_last(by) then
-            for i, limit in ipairs(limits) do
-                if not limit.set
-                   and not (stale and limit.action == CHALLENGE)
-                then
-                    add_count(windows[i],
-                              math.floor(when * SLICES / limit.window), count)
-                    changed[limit.state] = windows[i]
-                end
-            end
-            tell_last(by, of)
+        if of > told_last(account, by) then
+            take_doubt(when, records, novel)
+            tell_last(account, by, of)
         end
+    end
+
+    if memory > 0 then
+        take_seen()
     end
 end
 
@@ -669,36 +981,51 @@ local function image(window)
                        unpack(window.counts, 1, SLICES + 1))
 end
 
-for state, window in pairs(changed) do
-    put[state] = image(window) .. window.set
+for _, key in ipairs(keys) do
+    for _, window in ipairs(key.windows) do
+        if window.changed then
+            key.put[window.state] = image(window) .. window.set
+        end
+    end
+end
+
+for field, bucket in pairs(buckets) do
+    if bucket.changed then
+        put[field] = struct.pack('<I4', month) .. bucket.text
+        put['~'] = struct.pack('<I4', month)
+    end
 end
 
 if opened then
     put['!challenge'] = struct.pack('<I8', since) .. challenger
 end
 
-local values = {}
-
-for field, value in pairs(put) do
-    values[#values + 1] = field
-    values[#values + 1] = value
-end
-
 -- a node that does not know of the longest window yet must not cut it short;
 -- with a pass the challenge's lapse ends
 
-if #values > 0 then
-    ttl = math.ceil(ttl + ttl / SLICES) + 1000
-    if since then
-        ttl = LAPSE
-    elseif not passed then
-        ttl = math.max(ttl, redis.call('PTTL', KEYS[1]))
-    end
-    redis.call('HSET', KEYS[1], unpack(values))
-    redis.call('PEXPIRE', KEYS[1], ttl)
+for _, key in ipairs(keys) do
+    local values = {}
 
-elseif since and redis.call('PTTL', KEYS[1]) < LAPSE / 2 then
-    redis.call('PEXPIRE', KEYS[1], LAPSE)
+    for field, value in pairs(key.put) do
+        values[#values + 1] = field
+        values[#values + 1] = value
+    end
+
+    local challenged = since and key == account
+
+    if #values > 0 then
+        local ttl = math.ceil(key.ttl + key.ttl / SLICES) + 1000
+        if challenged then
+            ttl = LAPSE
+        elseif not (passed and key == account) then
+            ttl = math.max(ttl, redis.call('PTTL', key.name))
+        end
+        redis.call('HSET', key.name, unpack(values))
+        redis.call('PEXPIRE', key.name, ttl)
+
+    elseif challenged and redis.call('PTTL', key.name) < LAPSE / 2 then
+        redis.call('PEXPIRE', key.name, LAPSE)
+    end
 end
 
 local by = #limits
@@ -713,7 +1040,7 @@ local reply = {ARGV[1],
                (charged and 1 or 0) + (since and 2 or 0) + (passed and 4 or 0)
                + (superseded and 8 or 0),
                by, grants_wait, string.format('%.0f', since or 0),
-               string.format('%.0f', cleared)}
+               string.format('%.0f', cleared), novel}
 
 if sync then
     local left = tell and TELL or 0
@@ -721,18 +1048,22 @@ if sync then
     reply = {table.concat(reply, ' '), ' '}
 
     for i = 1, #limits do
-        local n = limits[i].set and math.min(windows[i].total, left) or 0
+        local window = windows[i]
 
-        left = left - n
-        reply[#reply + 1] = image(windows[i]) .. struct.pack('<I4', n)
-        reply[#reply + 1] = n > 0 and string.sub(windows[i].set, -8 * n) or ''
+        if window then
+            local n = limits[i].set and math.min(window.total, left) or 0
+
+            left = left - n
+            reply[#reply + 1] = image(window) .. struct.pack('<I4', n)
+            reply[#reply + 1] = n > 0 and string.sub(window.set, -8 * n) or ''
+        end
     end
 
     return table.concat(reply)
 end
 
 for i = 1, #limits do
-    reply[#reply + 1] = windows[i].total
+    reply[#reply + 1] = windows[i] and windows[i].total or 0
     reply[#reply + 1] = rooms[i]
 end
 

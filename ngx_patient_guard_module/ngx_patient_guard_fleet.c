@@ -1,6 +1,6 @@
 
 #include "ngx_patient_guard_fleet.h"
-#include "ngx_patient_guard_count.h"
+#include "ngx_patient_guard_challenge.h"
 
 
 ngx_patient_guard_fleet_t *
@@ -69,7 +69,8 @@ ngx_patient_guard_cleared(ngx_patient_guard_node_t *node,
 {
     ngx_patient_guard_ref_t  ref;
 
-    ref = ngx_patient_guard_doubted(node, member);
+    ref = ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_DOUBTS);
 
     return ref ? ngx_patient_guard_queue(&node->zone, ref)->newest : 0;
 }
@@ -105,7 +106,7 @@ ngx_patient_guard_cleared_since(ngx_patient_guard_node_t *node,
 void
 ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *previous,
-    ngx_uint_t sets, uint32_t until)
+    ngx_uint_t key, ngx_uint_t sets, uint32_t until)
 {
     ngx_patient_guard_fleet_t        *fleet;
     ngx_patient_guard_letter_more_t  *more;
@@ -123,7 +124,8 @@ ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_save(&node->zone, more);
 
     more->previous = *previous;
-    more->sets |= (uint16_t) sets;
+    more->key = (uint8_t) key;
+    more->sets |= (uint8_t) sets;
 
     ngx_patient_guard_commit(&node->zone);
 }

@@ -35,18 +35,18 @@ ngx_patient_guard_fleet_t *ngx_patient_guard_fleet_find(
 uint64_t ngx_patient_guard_cleared(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member);
 
-/* learns of it; what this node counted before is of no concern any more */
+/* learns when it passed a challenge; what this node counted before is past */
 void ngx_patient_guard_cleared_since(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     uint64_t cleared);
 
 /*
- * The account has something to be told, or "sets" to be asked for.  The
- * previous alias may be zero.
+ * The account, or by what else that key counts, has something to be told, or
+ * "sets" to be asked for.  The previous alias may be zero.
  */
 void ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *previous,
-    ngx_uint_t sets, uint32_t until);
+    ngx_uint_t key, ngx_uint_t sets, uint32_t until);
 
 /*
  * The account is about to go by another alias: its letter as well.  Part of

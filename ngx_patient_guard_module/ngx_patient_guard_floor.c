@@ -16,9 +16,23 @@
 
 
 static ngx_int_t ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run);
+static ngx_uint_t ngx_patient_guard_floor_doubted(
+    ngx_patient_guard_shm_t *shm, ngx_patient_guard_ref_t *members,
+    ngx_patient_guard_lookup_t *lookup);
+static void ngx_patient_guard_floor_post(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t key, ngx_uint_t sets);
+static void ngx_patient_guard_floor_post_others(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup);
+static ngx_uint_t ngx_patient_guard_floor_over(
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
+static void ngx_patient_guard_floor_doubts(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_unanswered_t *call,
+    uint32_t *states);
 static uint32_t ngx_patient_guard_floor_until(
     ngx_patient_guard_lookup_t *lookup);
 static ngx_uint_t ngx_patient_guard_floor_passes(
@@ -27,10 +41,16 @@ static ngx_uint_t ngx_patient_guard_floor_strangers(
     ngx_patient_guard_shm_t *shm, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
 static ngx_uint_t ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
-static ngx_uint_t ngx_patient_guard_floor_stale(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_weighed_t *weighed);
+
+
+static uint32_t  ngx_patient_guard_floor_sent[NGX_PATIENT_GUARD_KEYS];
+static uint32_t  ngx_patient_guard_floor_unsent[NGX_PATIENT_GUARD_KEYS] = {
+    NGX_PATIENT_GUARD_UNSENT, NGX_PATIENT_GUARD_UNSENT,
+    NGX_PATIENT_GUARD_UNSENT, NGX_PATIENT_GUARD_UNSENT,
+    NGX_PATIENT_GUARD_UNSENT
+};
 
 
 #define ngx_patient_guard_floor_older(then, lookup, ms)                      \
@@ -44,7 +64,7 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 {
     ngx_int_t                    rc;
     ngx_uint_t                   dry_run;
-    ngx_patient_guard_ref_t      member;
+    ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
 
     ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
@@ -52,27 +72,25 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 
     lookup->since = 0;
     lookup->challenger = lookup->nlimits;
+    lookup->tell = 0;
 
-    member = ngx_patient_guard_shm_enter(shm, lookup);
-
-    if (member == 0) {
+    if (ngx_patient_guard_shm_enter(shm, lookup, members) != NGX_OK) {
         ngx_patient_guard_shm_leave(shm, lookup->now);
         return NGX_ERROR;
     }
 
     rc = NGX_AGAIN;
 
-    ngx_patient_guard_challenge_date(shm->node, member, lookup);
+    ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
 
-    lookup->cleared = ngx_patient_guard_cleared(shm->node, member);
+    lookup->cleared = ngx_patient_guard_cleared(shm->node, members[0]);
 
     if (!(flags & NGX_PATIENT_GUARD_AWAY)
-        && ngx_patient_guard_in_doubt(shm->node, member))
+        && ngx_patient_guard_floor_doubted(shm, members, lookup))
     {
         /* a later call of the session would hide them from Redis */
 
-        ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous, 0,
-                                     ngx_patient_guard_floor_until(lookup));
+        ngx_patient_guard_floor_post(shm, members, lookup, lookup->tell, 0);
         ngx_patient_guard_shm_leave(shm, lookup->now);
 
         return NGX_DECLINED;
@@ -83,10 +101,11 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     dry_run = lookup->dry_run;
     lookup->dry_run = 1;
 
-    if (!ngx_patient_guard_weigh(shm->node, member, lookup, tally, weighed)) {
-
+    if (!ngx_patient_guard_weigh(shm->node, members, lookup, tally,
+                                 weighed))
+    {
         if ((flags & NGX_PATIENT_GUARD_KNOWN)
-            && ngx_patient_guard_floor_known(shm, member, lookup, tally,
+            && ngx_patient_guard_floor_known(shm, members, lookup, tally,
                                              weighed))
         {
             rc = NGX_OK;
@@ -101,11 +120,14 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
         goto done;
     }
 
-    if (lookup->exempt) {
+    if (lookup->exempt
+        || (!(flags & NGX_PATIENT_GUARD_AWAY)
+            && !ngx_patient_guard_floor_over(lookup, tally)))
+    {
         goto done;
     }
 
-    rc = ngx_patient_guard_floor_refused(shm, member, lookup, tally, weighed,
+    rc = ngx_patient_guard_floor_refused(shm, members, lookup, tally, weighed,
                                          flags, dry_run);
 
 done:
@@ -118,11 +140,92 @@ done:
 }
 
 
+/* which key has charges in doubt: lookup->tell; 0 if none has */
+
+static ngx_uint_t
+ngx_patient_guard_floor_doubted(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup)
+{
+    for (lookup->tell = 0;
+         lookup->tell < NGX_PATIENT_GUARD_KEYS;
+         lookup->tell++)
+    {
+        if (members[lookup->tell]
+            && ngx_patient_guard_in_doubt(shm->node, members[lookup->tell]))
+        {
+            return 1;
+        }
+    }
+
+    lookup->tell = 0;
+
+    return 0;
+}
+
+
+/* Redis is to be told of what counts by that key */
+
+static void
+ngx_patient_guard_floor_post(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t key, ngx_uint_t sets)
+{
+    ngx_patient_guard_outbox_add(shm->node, members[key],
+                                 key ? &lookup->others[key - 1].previous
+                                     : &lookup->previous,
+                                 key, sets,
+                                 ngx_patient_guard_floor_until(lookup));
+}
+
+
+static void
+ngx_patient_guard_floor_post_others(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_uint_t  key;
+
+    for (key = 1; key < NGX_PATIENT_GUARD_KEYS; key++) {
+        if (members[key]) {
+            ngx_patient_guard_floor_post(shm, members, lookup, key, 0);
+        }
+    }
+}
+
+
+/*
+ * Is the account challenged, or over a limit of its own?  How the limits of
+ * other keys stand, which many share, Redis is asked.
+ */
+
+static ngx_uint_t
+ngx_patient_guard_floor_over(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_uint_t  i;
+
+    if (tally->challenged) {
+        return 1;
+    }
+
+    for (i = 0; i < lookup->nlimits; i++) {
+
+        if (tally->rooms[i].wait
+            && lookup->limits[i].key == 0
+            && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* what becomes of a lookup that does not fit here */
 
 static ngx_int_t
 ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run)
 {
@@ -131,7 +234,7 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_fleet_t  *fleet;
 
     until = ngx_patient_guard_floor_until(lookup);
-    fleet = ngx_patient_guard_fleet(shm->node, member, until);
+    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
     sets = !tally->challenged
            && (ngx_patient_guard_floor_strangers(shm, lookup, tally, weighed)
@@ -144,8 +247,7 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
             || (sets && ngx_patient_guard_floor_older(fleet->told, lookup,
                                           NGX_PATIENT_GUARD_FLOOR_ASK))))
     {
-        ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous,
-                                     sets, until);
+        ngx_patient_guard_floor_post(shm, members, lookup, 0, sets);
         return NGX_DECLINED;
     }
 
@@ -155,12 +257,11 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
 
         lookup->dry_run = dry_run;
 
-        (void) ngx_patient_guard_weigh(shm->node, member, lookup, tally,
+        (void) ngx_patient_guard_weigh(shm->node, members, lookup, tally,
                                        weighed);
 
         if (tally->challenged && (flags & NGX_PATIENT_GUARD_AWAY)) {
-            ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous,
-                                         0, until);
+            ngx_patient_guard_floor_post(shm, members, lookup, 0, 0);
 
         } else if (tally->challenged) {
             lookup->since = tally->since;
@@ -221,7 +322,7 @@ ngx_patient_guard_floor_strangers(ngx_patient_guard_shm_t *shm,
     for (i = 0; i < lookup->nlimits; i++) {
 
         if (tally->rooms[i].wait == 0
-            || lookup->limits[i].signal != NGX_PATIENT_GUARD_PATIENTS_SEEN)
+            || !ngx_patient_guard_keeps_set(&lookup->limits[i]))
         {
             continue;
         }
@@ -249,7 +350,7 @@ ngx_patient_guard_floor_strangers(ngx_patient_guard_shm_t *shm,
 
 static ngx_uint_t
 ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
 {
     uint32_t                    until;
@@ -263,65 +364,29 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
         }
     }
 
-    stale = ngx_patient_guard_floor_stale(shm, lookup, weighed);
+    stale = ngx_patient_guard_stale(shm->node, members[0], lookup, weighed);
 
     if (stale) {
-        ngx_patient_guard_charge(shm->node, lookup, tally, weighed,
+        ngx_patient_guard_charge(shm->node, members, lookup, tally, weighed,
                                  NGX_PATIENT_GUARD_UNSENT,
-                                 NGX_PATIENT_GUARD_UNSENT);
+                                 ngx_patient_guard_floor_unsent);
+        ngx_patient_guard_floor_post_others(shm, members, lookup);
     }
 
     tally->charged = 1;
 
     until = ngx_patient_guard_floor_until(lookup);
-    fleet = ngx_patient_guard_fleet(shm->node, member, until);
+    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
     /* lest a challenge of another node's go unnoticed here */
 
     if (stale || ngx_patient_guard_floor_older(fleet->heard, lookup,
                                                NGX_PATIENT_GUARD_FLOOR_ASK))
     {
-        ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous, 0,
-                                     until);
+        ngx_patient_guard_floor_post(shm, members, lookup, 0, 0);
     }
 
     return 1;
-}
-
-
-/* has a patient not been seen yet in the present slice of a window? */
-
-static ngx_uint_t
-ngx_patient_guard_floor_stale(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_weighed_t *weighed)
-{
-    ngx_uint_t                i, n;
-    ngx_patient_guard_ref_t   ref;
-    ngx_patient_guard_zone_t *zone;
-
-    zone = &shm->node->zone;
-
-    if (lookup->unnamed || lookup->probe) {
-        return 0;
-    }
-
-    for (i = 0; i < lookup->nlimits; i++) {
-        for (n = 0; n < lookup->npatients; n++) {
-
-            ref = ngx_patient_guard_entry_find(zone, weighed[i].queue,
-                                               lookup->patients[n].current);
-
-            if (ref == 0
-                || !ngx_patient_guard_entry_is_in(
-                                         ngx_patient_guard_entry(zone, ref),
-                                         weighed[i].slice))
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
 }
 
 
@@ -330,28 +395,26 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_patient_guard_unanswered_t *call, ngx_uint_t there)
 {
-    uint32_t                     until, state;
+    uint32_t                     until, states[NGX_PATIENT_GUARD_KEYS];
     ngx_uint_t                   refuse, challenged;
-    ngx_patient_guard_ref_t      member;
+    ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_fleet_t   *fleet;
     ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
 
     ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
     tally->source = NGX_PATIENT_GUARD_FROM_LOCAL;
 
-    member = ngx_patient_guard_shm_enter(shm, lookup);
-
-    if (member == 0) {
+    if (ngx_patient_guard_shm_enter(shm, lookup, members) != NGX_OK) {
         ngx_patient_guard_shm_leave(shm, lookup->now);
         return NGX_ERROR;
     }
 
     until = ngx_patient_guard_floor_until(lookup);
 
-    ngx_patient_guard_challenge_date(shm->node, member, lookup);
+    ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
 
-    lookup->cleared = ngx_patient_guard_cleared(shm->node, member);
-    lookup->challenger = ngx_patient_guard_challenger(shm->node, member,
+    lookup->cleared = ngx_patient_guard_cleared(shm->node, members[0]);
+    lookup->challenger = ngx_patient_guard_challenger(shm->node, members[0],
                                                lookup->limits, lookup->nlimits,
                                                &lookup->since);
     challenged = (lookup->since != 0);
@@ -360,50 +423,75 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
 
         /* what is in doubt is told first: it waits in the outbox */
 
-        refuse = ngx_patient_guard_in_doubt(shm->node, member);
+        refuse = ngx_patient_guard_floor_doubted(shm, members, lookup);
 
         ngx_patient_guard_shm_leave(shm, lookup->now);
 
         return refuse ? NGX_DECLINED : NGX_AGAIN;
     }
 
-    ngx_patient_guard_pass_by_proof(shm->node, member, lookup, tally);
+    ngx_patient_guard_pass_by_proof(shm->node, members[0], lookup, tally);
 
-    refuse = ngx_patient_guard_weigh(shm->node, member, lookup, tally,
+    refuse = ngx_patient_guard_weigh(shm->node, members, lookup, tally,
                                      weighed);
 
     if (!refuse || lookup->exempt || lookup->forced) {
-        state = NGX_PATIENT_GUARD_UNSENT;
+        ngx_patient_guard_floor_doubts(shm, members, lookup, tally, call,
+                                       states);
 
-        if (call && call->number && !lookup->probe
-            && ngx_patient_guard_parcel_doubt(shm->node, member,
-                                 call->number, call->worker, lookup->now,
-                                 lookup->records, until)
-               == NGX_OK)
-        {
-            state = NGX_PATIENT_GUARD_SENT;
+        ngx_patient_guard_charge(shm->node, members, lookup, tally, weighed,
+                                 NGX_PATIENT_GUARD_UNSENT, states);
+
+        if (!lookup->probe) {
+            ngx_patient_guard_floor_post_others(shm, members, lookup);
         }
-
-        ngx_patient_guard_charge(shm->node, lookup, tally, weighed,
-                                 NGX_PATIENT_GUARD_UNSENT, state);
     }
 
-    fleet = ngx_patient_guard_fleet(shm->node, member, until);
+    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
     if ((tally->charged && !lookup->probe)
         || (tally->challenged && !challenged)
         || ngx_patient_guard_floor_older(fleet->heard, lookup,
                                          NGX_PATIENT_GUARD_FLOOR_ASK))
     {
-        ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous,
+        ngx_patient_guard_floor_post(shm, members, lookup, 0,
                          refuse && ngx_patient_guard_floor_strangers(shm,
-                                                  lookup, tally, weighed),
-                         until);
+                                                  lookup, tally, weighed));
     }
 
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return NGX_OK;
+}
+
+
+/*
+ * A charge by a call that may have been made as well is told as one in doubt,
+ * by each key; else, or if there are too many, it is told as counted here.
+ */
+
+static void
+ngx_patient_guard_floor_doubts(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_unanswered_t *call,
+    uint32_t *states)
+{
+    ngx_uint_t  key;
+
+    for (key = 0; key < NGX_PATIENT_GUARD_KEYS; key++) {
+
+        states[key] = NGX_PATIENT_GUARD_UNSENT;
+
+        if (members[key] && call && call->number && !lookup->probe
+            && ngx_patient_guard_parcel_doubt(shm->node, members[key],
+                                 call->number, call->worker, lookup->now,
+                                 lookup->records, tally->novel,
+                                 ngx_patient_guard_floor_until(lookup))
+               == NGX_OK)
+        {
+            states[key] = NGX_PATIENT_GUARD_SENT;
+        }
+    }
 }
 
 
@@ -413,7 +501,7 @@ ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
 {
     uint32_t                     until;
     ngx_uint_t                   i, more;
-    ngx_patient_guard_ref_t      member;
+    ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_tally_t    own;
     ngx_patient_guard_fleet_t   *fleet;
     ngx_patient_guard_lookup_t   noted;
@@ -427,34 +515,35 @@ ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
     noted.dry_run = 1;
     more = 0;
 
-    member = ngx_patient_guard_shm_enter(shm, lookup);
+    noted.novel = tally->novel;
+    noted.told = 1;
 
-    if (member) {
+    if (ngx_patient_guard_shm_enter(shm, lookup, members) == NGX_OK) {
         until = ngx_patient_guard_floor_until(lookup);
 
-        ngx_patient_guard_challenge_date(shm->node, member, lookup);
-        ngx_patient_guard_cleared_since(shm->node, member, lookup,
+        ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
+        ngx_patient_guard_cleared_since(shm->node, members[0], lookup,
                                         tally->cleared);
 
         if (tally->passed) {
-            ngx_patient_guard_grant(shm->node, member, lookup);
+            ngx_patient_guard_grant(shm->node, members[0], lookup);
         }
 
         if (tally->challenged && tally->challenger < lookup->nlimits) {
-            ngx_patient_guard_challenge(shm->node, member, lookup,
+            ngx_patient_guard_challenge(shm->node, members[0], lookup,
                                         tally->challenger, tally->since);
         }
 
-        (void) ngx_patient_guard_weigh(shm->node, member, &noted, &own,
+        (void) ngx_patient_guard_weigh(shm->node, members, &noted, &own,
                                        weighed);
 
         if (tally->charged) {
-            ngx_patient_guard_charge(shm->node, &noted, &own, weighed,
-                                     NGX_PATIENT_GUARD_SENT,
-                                     NGX_PATIENT_GUARD_SENT);
+            ngx_patient_guard_charge(shm->node, members, &noted, &own,
+                                     weighed, NGX_PATIENT_GUARD_SENT,
+                                     ngx_patient_guard_floor_sent);
         }
 
-        fleet = ngx_patient_guard_fleet(shm->node, member, until);
+        fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
         fleet->heard = (uint32_t) lookup->now;
 
         if (!tally->charged) {
@@ -463,122 +552,16 @@ ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
 
         for (i = 0; i < lookup->nlimits; i++) {
             more |= (tally->rooms[i].wait
+                     && lookup->limits[i].key == 0
                      && tally->rooms[i].total > own.rooms[i].total);
         }
 
         if (more) {
-            ngx_patient_guard_outbox_add(shm->node, member, &lookup->previous,
-                                         1, until);
+            ngx_patient_guard_floor_post(shm, members, lookup, 0, 1);
         }
     }
 
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return more;
-}
-
-
-ngx_int_t
-ngx_patient_guard_floor_take(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_account_t *account, ngx_patient_guard_parcel_t *parcel,
-    u_char *sets, size_t size)
-{
-    ngx_patient_guard_ref_t     ref, member;
-    ngx_patient_guard_fleet_t  *fleet;
-
-    parcel->limits = shm->widest;
-    parcel->nlimits = shm->nlimits;
-    parcel->grants = shm->grants;
-
-    ngx_patient_guard_shm_lock(shm);
-
-    if (account) {
-        member = ngx_patient_guard_member_find(shm->node, account);
-
-        fleet = member ? ngx_patient_guard_fleet_find(shm->node, member)
-                       : NULL;
-
-        if (fleet == NULL || fleet->letter == 0) {
-            member = 0;
-        }
-
-    } else {
-        ref = ngx_patient_guard_letter_next(&shm->node->zone,
-                                            &shm->node->outbox, parcel->now);
-
-        member = ref ? ngx_patient_guard_member_find(shm->node,
-                              &ngx_patient_guard_letter(&shm->node->zone,
-                                                        ref)->account) : 0;
-    }
-
-    if (member) {
-        ngx_patient_guard_parcel_take(shm->node, member, parcel, sets, size);
-    }
-
-    ngx_patient_guard_shm_leave(shm, parcel->now);
-
-    return member ? NGX_OK : NGX_DECLINED;
-}
-
-
-void
-ngx_patient_guard_floor_news(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news)
-{
-    ngx_patient_guard_ref_t  member;
-
-    ngx_patient_guard_shm_lock(shm);
-
-    member = ngx_patient_guard_member_find(shm->node, &parcel->account);
-
-    if (member) {
-        ngx_patient_guard_parcel_sent(shm->node, member, parcel, news);
-
-        if (ngx_patient_guard_member_reserve(shm->node,
-                              ngx_patient_guard_news_cells(parcel, news),
-                              member, parcel->now)
-            == NGX_OK)
-        {
-            ngx_patient_guard_news(shm->node, member, parcel, news);
-        }
-    }
-
-    ngx_patient_guard_shm_leave(shm, parcel->now);
-}
-
-
-void
-ngx_patient_guard_floor_lost(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_parcel_t *parcel)
-{
-    ngx_patient_guard_ref_t  member;
-
-    ngx_patient_guard_shm_lock(shm);
-
-    member = ngx_patient_guard_member_find(shm->node, &parcel->account);
-
-    if (member) {
-        ngx_patient_guard_parcel_lost(shm->node, member, parcel);
-    }
-
-    ngx_patient_guard_shm_leave(shm, parcel->now);
-}
-
-
-uint64_t
-ngx_patient_guard_floor_numbers(ngx_patient_guard_shm_t *shm)
-{
-    uint64_t                   first;
-    ngx_patient_guard_node_t  *node;
-
-    node = shm->node;
-
-    ngx_patient_guard_shm_lock(shm);
-
-    first = node->number + 1;
-    node->number = first + NGX_PATIENT_GUARD_NUMBERS;
-
-    ngx_shmtx_unlock(&shm->pool->mutex);
-
-    return first;
 }

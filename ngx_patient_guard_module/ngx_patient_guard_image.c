@@ -24,13 +24,26 @@ ngx_patient_guard_image_write(u_char *p, ngx_patient_guard_image_t *image)
 
 
 u_char *
+ngx_patient_guard_seen_write(u_char *p, ngx_patient_guard_patient_t patient,
+    uint32_t when, ngx_uint_t novel)
+{
+    p = ngx_cpymem(p, &patient, sizeof(ngx_patient_guard_patient_t));
+    p = ngx_patient_guard_image_put(p, when, 4);
+
+    return ngx_patient_guard_image_put(p, novel, 1);
+}
+
+
+u_char *
 ngx_patient_guard_doubt_write(u_char *p, ngx_patient_guard_doubt_t *doubt)
 {
     p = ngx_cpymem(p, doubt->session, sizeof(doubt->session));
     p = ngx_patient_guard_image_put(p, doubt->number, 8);
     p = ngx_patient_guard_image_put(p, doubt->when, 8);
 
-    return ngx_patient_guard_image_put(p, doubt->count, 4);
+    p = ngx_patient_guard_image_put(p, doubt->count, 4);
+
+    return ngx_patient_guard_image_put(p, doubt->novel, 4);
 }
 
 

@@ -37,22 +37,30 @@ typedef struct {
     u_char                       session[8];
     uint64_t                     number;       /* of the call */
     uint64_t                     when;         /* ms since the epoch */
-    uint32_t                     count;
+    uint32_t                     count;        /* records */
+    uint32_t                     novel;        /* new patients */
 } ngx_patient_guard_doubt_t;
 
 #define NGX_PATIENT_GUARD_DOUBTS      32       /* of one account, at most */
-#define NGX_PATIENT_GUARD_DOUBT_SIZE  (8 + 8 + 8 + 4)
+#define NGX_PATIENT_GUARD_DOUBT_SIZE  (8 + 8 + 8 + 4 + 4)
 
 
-/* what a node tells Redis of one account */
+/* whom a node has seen, as it tells Redis */
+
+#define NGX_PATIENT_GUARD_SEEN_SIZE   (8 + 4 + 1)
+
+
+/* what a node tells Redis of one account, or of another key */
 
 typedef struct {
     ngx_patient_guard_account_t  account;
     ngx_patient_guard_account_t  previous;     /* zero: no second key */
+    uint32_t                     key;          /* 0: it is an account */
 
-    ngx_patient_guard_limit_t   *limits;
+    ngx_patient_guard_limit_t   *limits;       /* of all keys */
     ngx_uint_t                   nlimits;
     ngx_patient_guard_grants_t  *grants;
+    uint64_t                     memory;       /* ms; 0: none is kept */
 
     uint64_t                     now;          /* ms since the epoch */
     uint64_t                     cleared;      /* as in the tally */
@@ -65,6 +73,10 @@ typedef struct {
     ngx_patient_guard_doubt_t    doubts[NGX_PATIENT_GUARD_DOUBTS];
     ngx_uint_t                   ndoubts;
 
+    u_char                      *seen;         /* SEEN_SIZE bytes each */
+    ngx_uint_t                   nseen;
+    uint32_t                     novel;        /* of them, to this node */
+
     uint32_t                     claim;        /* on the account's letter */
     unsigned                     sets:1;       /* asks who the patients are */
 } ngx_patient_guard_parcel_t;
@@ -76,6 +88,7 @@ typedef struct {
     uint64_t                     since;        /* ms; 0: not challenged */
     ngx_uint_t                   challenger;
     uint64_t                     cleared;
+    uint32_t                     novel;        /* of those told, to Redis */
     ngx_patient_guard_image_t    images[NGX_PATIENT_GUARD_LIMITS];
 
     unsigned                     challenged:1;
@@ -100,6 +113,10 @@ u_char *ngx_patient_guard_image_write(u_char *p,
  */
 ngx_int_t ngx_patient_guard_image_read(u_char **p, u_char *last,
     ngx_patient_guard_image_t *image);
+
+/* when in s since the epoch; SEEN_SIZE bytes */
+u_char *ngx_patient_guard_seen_write(u_char *p,
+    ngx_patient_guard_patient_t patient, uint32_t when, ngx_uint_t novel);
 
 u_char *ngx_patient_guard_doubt_write(u_char *p,
     ngx_patient_guard_doubt_t *doubt);

@@ -1,7 +1,9 @@
 
 #include "ngx_patient_guard_merge.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_parcel.h"
+#include "ngx_patient_guard_reply.h"
 #include "ngx_patient_guard_resp.h"
 
 #include <ngx_event.h>
@@ -136,7 +138,7 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
 
     delay = NGX_PATIENT_GUARD_MERGE_IDLE;
 
-    if (ngx_patient_guard_floor_owes(merge->conf->shm)) {
+    if (ngx_patient_guard_post_owes(merge->conf->shm)) {
 
         tp = ngx_timeofday();
 
@@ -173,8 +175,9 @@ ngx_patient_guard_merge_note(ngx_patient_guard_merge_t *merge,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
     if (ngx_patient_guard_floor_note(merge->conf->shm, lookup, tally)) {
-        (void) ngx_patient_guard_merge_now(merge, &lookup->account,
-                          lookup->now,
+        lookup->tell = 0;
+
+        (void) ngx_patient_guard_merge_now(merge, lookup,
                           ngx_patient_guard_script_deadline(merge->conf),
                           NULL);
     }
@@ -183,17 +186,19 @@ ngx_patient_guard_merge_note(ngx_patient_guard_merge_t *merge,
 
 ngx_int_t
 ngx_patient_guard_merge_now(ngx_patient_guard_merge_t *merge,
-    ngx_patient_guard_account_t *account, uint64_t now, ngx_msec_t deadline,
+    ngx_patient_guard_lookup_t *lookup, ngx_msec_t deadline,
     ngx_patient_guard_waiter_t *waiter)
 {
-    ngx_int_t                  rc;
-    ngx_patient_guard_sync_t  *sync;
+    ngx_int_t                     rc;
+    ngx_patient_guard_sync_t     *sync;
+    ngx_patient_guard_account_t  *account;
 
+    account = ngx_patient_guard_told_first(lookup);
     sync = ngx_patient_guard_merge_find(merge, account);
 
     if (sync == NULL) {
-        rc = ngx_patient_guard_merge_send(merge, account, now, deadline,
-                                          &sync);
+        rc = ngx_patient_guard_merge_send(merge, account, lookup->now,
+                                          deadline, &sync);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -319,7 +324,7 @@ ngx_patient_guard_sync_send(ngx_patient_guard_sync_t *sync,
 
     merge = sync->merge;
 
-    if (ngx_patient_guard_floor_take(merge->conf->shm, account, &sync->parcel,
+    if (ngx_patient_guard_post_take(merge->conf->shm, account, &sync->parcel,
                                      merge->sets,
                                      NGX_PATIENT_GUARD_MERGE_SETS)
         != NGX_OK)
@@ -330,7 +335,7 @@ ngx_patient_guard_sync_send(ngx_patient_guard_sync_t *sync,
     if (ngx_patient_guard_script_send(merge->script, &sync->command)
         != NGX_OK)
     {
-        ngx_patient_guard_floor_lost(merge->conf->shm, &sync->parcel);
+        ngx_patient_guard_post_lost(merge->conf->shm, &sync->parcel);
         return NGX_DECLINED;
     }
 
@@ -377,7 +382,7 @@ ngx_patient_guard_sync_answered(ngx_patient_guard_command_t *command,
 
         /* it is taken anew: the bytes of its sets are gone */
 
-        ngx_patient_guard_floor_lost(shm, &sync->parcel);
+        ngx_patient_guard_post_lost(shm, &sync->parcel);
 
         if (ngx_patient_guard_sync_send(sync, &sync->parcel.account)
             == NGX_OK)
@@ -389,15 +394,15 @@ ngx_patient_guard_sync_answered(ngx_patient_guard_command_t *command,
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_patient_guard_call_news(text, command->nonce, &sync->parcel,
+        rc = ngx_patient_guard_reply_news(text, command->nonce, &sync->parcel,
                                          news);
     }
 
     if (rc == NGX_OK) {
-        ngx_patient_guard_floor_news(shm, &sync->parcel, news);
+        ngx_patient_guard_post_news(shm, &sync->parcel, news);
 
     } else if (rc == NGX_ERROR) {
-        ngx_patient_guard_floor_lost(shm, &sync->parcel);
+        ngx_patient_guard_post_lost(shm, &sync->parcel);
     }
 
     ngx_patient_guard_sync_done(sync, rc == NGX_OK ? NGX_OK : NGX_ERROR);

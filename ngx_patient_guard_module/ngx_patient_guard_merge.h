@@ -46,12 +46,12 @@ void ngx_patient_guard_merge_note(ngx_patient_guard_merge_t *merge,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
 
 /*
- * The account's parcel, at once; the waiter may be NULL.  NGX_OK: done() will
- * be called, but not from within; NGX_DONE: there is none; NGX_DECLINED:
- * Redis is away, or too much is waiting.
+ * The parcel that Redis has to be told of first, at once; the waiter may be
+ * NULL.  NGX_OK: done() will be called, but not from within; NGX_DONE: there
+ * is none; NGX_DECLINED: Redis is away, or too much is waiting.
  */
 ngx_int_t ngx_patient_guard_merge_now(ngx_patient_guard_merge_t *merge,
-    ngx_patient_guard_account_t *account, uint64_t now, ngx_msec_t deadline,
+    ngx_patient_guard_lookup_t *lookup, ngx_msec_t deadline,
     ngx_patient_guard_waiter_t *waiter);
 
 

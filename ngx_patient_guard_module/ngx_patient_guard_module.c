@@ -152,6 +152,12 @@ ngx_http_patient_guard_init(ngx_conf_t *cf)
 
     for (i = 0; i < mcf->policies.nelts; i++) {
         ngx_http_patient_guard_redis_resolver(cf, policies[i]);
+
+        if (ngx_http_patient_guard_counts(policies[i],
+                                          NGX_PATIENT_GUARD_MISSES))
+        {
+            mcf->responses = 1;
+        }
     }
 
     if (mcf->requests) {

@@ -2,6 +2,7 @@
 #include "ngx_patient_guard_news.h"
 #include "ngx_patient_guard_count.h"
 #include "ngx_patient_guard_parcel.h"
+#include "ngx_patient_guard_seen.h"
 #include "ngx_patient_guard_window.h"
 
 
@@ -12,7 +13,10 @@ static void ngx_patient_guard_news_named(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image,
     uint64_t cap);
 static void ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image);
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image,
+    ngx_patient_guard_image_t *known);
+static void ngx_patient_guard_news_fewer(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t queue, uint32_t n);
 static uint32_t ngx_patient_guard_news_others(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t slice, uint32_t n);
 static void ngx_patient_guard_news_known(ngx_patient_guard_node_t *node,
@@ -48,6 +52,7 @@ ngx_patient_guard_news(ngx_patient_guard_node_t *node,
     ngx_uint_t                   i;
     ngx_patient_guard_ref_t      ref;
     ngx_patient_guard_fleet_t   *fleet;
+    ngx_patient_guard_image_t    known;
     ngx_patient_guard_limit_t   *limit;
     ngx_patient_guard_lookup_t   lookup;
 
@@ -68,15 +73,34 @@ ngx_patient_guard_news(ngx_patient_guard_node_t *node,
 
         limit = &parcel->limits[i];
 
+        if (limit->key != parcel->key) {
+            continue;
+        }
+
         ref = ngx_patient_guard_queue_now(node, member, limit->id,
                                           parcel->now, limit->window);
 
-        if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
-            ngx_patient_guard_news_bare(node, ref, &news->images[i]);
-        } else {
+        if (ngx_patient_guard_keeps_set(limit)) {
             ngx_patient_guard_news_set(node, ref, &news->images[i],
                                     ngx_patient_guard_set_cap(limit->count));
+            continue;
         }
+
+        ngx_patient_guard_news_known(node, ref, &known);
+
+        if (ngx_patient_guard_follows(limit)) {
+
+            /* who was new here may not have been so to Redis */
+
+            ngx_patient_guard_news_fewer(node, ref,
+                                         parcel->novel - news->novel);
+
+            ngx_patient_guard_news_known(node, ref, &known);
+            ngx_patient_guard_seen_less(node, member, &known, parcel->now,
+                                        limit->window);
+        }
+
+        ngx_patient_guard_news_bare(node, ref, &news->images[i], &known);
     }
 
     fleet = ngx_patient_guard_fleet(node, member, 0);
@@ -239,17 +263,15 @@ ngx_patient_guard_news_named(ngx_patient_guard_node_t *node,
 
 static void
 ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image)
+    ngx_patient_guard_ref_t queue, ngx_patient_guard_image_t *image,
+    ngx_patient_guard_image_t *known)
 {
-    uint32_t                    n, others;
-    uint64_t                    slice, newest;
-    ngx_patient_guard_image_t   known;
+    uint32_t    n, others;
+    uint64_t    slice, newest;
 
     newest = ngx_patient_guard_queue(&node->zone, queue)->newest;
 
-    ngx_patient_guard_news_known(node, queue, &known);
-
-    others = image->total - ngx_min(image->total, known.total);
+    others = image->total - ngx_min(image->total, known->total);
 
     for (slice = image->newest - NGX_PATIENT_GUARD_SLICES;
          slice <= image->newest;
@@ -262,7 +284,7 @@ ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
         }
 
         if (slice <= newest) {
-            n -= ngx_min(n, ngx_patient_guard_image_count(&known, slice));
+            n -= ngx_min(n, ngx_patient_guard_image_count(known, slice));
         }
 
         others -= ngx_patient_guard_news_others(node, queue, slice,
@@ -271,6 +293,37 @@ ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
 
     (void) ngx_patient_guard_parcel_settle(node, queue,
                                            NGX_PATIENT_GUARD_SENDING);
+}
+
+
+/* so many fewer, from the newest slice on */
+
+static void
+ngx_patient_guard_news_fewer(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t n)
+{
+    uint32_t                    less;
+    ngx_patient_guard_ref_t     last;
+    ngx_patient_guard_entry_t  *entry;
+
+    while (n) {
+        last = ngx_patient_guard_queue(&node->zone, ref)->last;
+
+        if (last == 0) {
+            return;
+        }
+
+        entry = ngx_patient_guard_entry(&node->zone, last);
+        less = ngx_min(n, entry->count);
+        n -= less;
+
+        if (less == entry->count) {
+            ngx_patient_guard_entry_drop(&node->zone, last);
+
+        } else {
+            ngx_patient_guard_entry_more(&node->zone, last, -less);
+        }
+    }
 }
 
 

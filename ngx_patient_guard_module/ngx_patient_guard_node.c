@@ -6,8 +6,8 @@ static ngx_patient_guard_ref_t *ngx_patient_guard_member_head(
     ngx_patient_guard_node_t *node, ngx_patient_guard_account_t *alias);
 static uint64_t ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t now);
-static void ngx_patient_guard_member_untold(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_queue_t *queue);
+static void ngx_patient_guard_member_let_go(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref);
 static void ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t now);
 static void ngx_patient_guard_member_unchain(ngx_patient_guard_node_t *node,
@@ -202,16 +202,21 @@ ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
 
 ngx_int_t
 ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node, uint64_t n,
-    ngx_patient_guard_ref_t keep, uint64_t now)
+    ngx_patient_guard_ref_t *keep, ngx_uint_t nkeep, uint64_t now)
 {
     uint64_t                 own;
+    ngx_uint_t               i;
     ngx_patient_guard_ref_t  ref;
 
     if (node->zone.pool.nfree >= n) {
         return NGX_OK;
     }
 
-    own = keep ? ngx_patient_guard_member_trim(node, keep, now) : 0;
+    own = 0;
+
+    for (i = 0; i < nkeep; i++) {
+        own += keep[i] ? ngx_patient_guard_member_trim(node, keep[i], now) : 0;
+    }
 
     /* the first cell is never used */
 
@@ -223,8 +228,11 @@ ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node, uint64_t n,
 
         ref = node->ages.oldest;
 
-        if (ref && ref == keep) {
-            ref = ngx_patient_guard_member(node, ref)->newer;
+        for (i = 0; ref && i < nkeep; i++) {
+            if (ref == keep[i]) {
+                ref = ngx_patient_guard_member(node, ref)->newer;
+                i = (ngx_uint_t) -1;
+            }
         }
 
         if (ref == 0) {
@@ -258,12 +266,17 @@ ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
         next = queue->next;
 
         if (queue->until <= now / 1000) {
-            ngx_patient_guard_member_untold(node, queue);
+            ngx_patient_guard_member_let_go(node, ref);
             ngx_patient_guard_queue_drop(&node->zone, &member->queues, ref);
             continue;
         }
 
         cells++;
+
+        if (queue->id == NGX_PATIENT_GUARD_QUEUE_MEMORY) {
+            cells += ((ngx_patient_guard_memory_t *) queue)->cells
+                     + NGX_PATIENT_GUARD_MEMORY_HEAD - 1;
+        }
 
         for (entry = queue->first;
              entry;
@@ -277,13 +290,21 @@ ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
 }
 
 
-/* what is forgotten is not told any more */
+/* of a queue about to be dropped: what is forgotten is not told any more */
 
 static void
-ngx_patient_guard_member_untold(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_queue_t *queue)
+ngx_patient_guard_member_let_go(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref)
 {
     ngx_patient_guard_fleet_t  *fleet;
+    ngx_patient_guard_queue_t  *queue;
+
+    queue = ngx_patient_guard_queue(&node->zone, ref);
+
+    if (queue->id == NGX_PATIENT_GUARD_QUEUE_MEMORY) {
+        ngx_patient_guard_memory_empty(&node->zone, ref);
+        return;
+    }
 
     if (queue->id != NGX_PATIENT_GUARD_QUEUE_FLEET) {
         return;
@@ -314,7 +335,7 @@ ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
         queue = ngx_patient_guard_queue(&node->zone, member->queues);
         lost |= (queue->until > now / 1000);
 
-        ngx_patient_guard_member_untold(node, queue);
+        ngx_patient_guard_member_let_go(node, member->queues);
 
         ngx_patient_guard_queue_drop(&node->zone, &member->queues,
                                      member->queues);

@@ -15,17 +15,19 @@
 
 
 #include "ngx_patient_guard.h"
+#include "ngx_patient_guard_memory.h"
 #include "ngx_patient_guard_outbox.h"
 #include "ngx_patient_guard_zone.h"
 
 
 #define NGX_PATIENT_GUARD_SEED          32     /* bytes of a random secret */
-#define NGX_PATIENT_GUARD_NODE_VERSION  3
+#define NGX_PATIENT_GUARD_NODE_VERSION  4
 
 
 /*
  * Queues beside those of the limits, whose ids are higher.  The entries of
- * DOUBTS are calls, not slices; FLEET has none.
+ * DOUBTS are calls, those of SEEN whom Redis has to be told of, and none is of
+ * a slice; FLEET and MEMORY have none.
  */
 
 #define NGX_PATIENT_GUARD_QUEUE_CHALLENGE  1   /* newest: since when, ms; */
@@ -34,6 +36,8 @@
 #define NGX_PATIENT_GUARD_QUEUE_DOUBTS     3   /* newest: when it was */
                                                /*   cleared, ms       */
 #define NGX_PATIENT_GUARD_QUEUE_FLEET      4
+#define NGX_PATIENT_GUARD_QUEUE_MEMORY     5
+#define NGX_PATIENT_GUARD_QUEUE_SEEN       6
 
 
 typedef struct {
@@ -130,7 +134,8 @@ void ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
  * nobody has to go, if an empty zone could not hold "keep" and n cells.
  */
 ngx_int_t ngx_patient_guard_member_reserve(ngx_patient_guard_node_t *node,
-    uint64_t n, ngx_patient_guard_ref_t keep, uint64_t now);
+    uint64_t n, ngx_patient_guard_ref_t *keep, ngx_uint_t nkeep,
+    uint64_t now);
 
 
 #endif /* _NGX_PATIENT_GUARD_NODE_H_INCLUDED_ */

@@ -32,8 +32,10 @@ typedef struct {
     ngx_patient_guard_account_t  previous;
     uint64_t                     number;       /* of what is SENDING, or 0 */
     uint32_t                     taken;        /* by whom last: his claim */
-    uint16_t                     sets;         /* ask for them */
-    uint16_t                     again;        /* it has been sent before */
+    uint8_t                      sets;         /* ask for them */
+    uint8_t                      again;        /* it has been sent before */
+    uint8_t                      key;          /* 0: it is an account's */
+    uint8_t                      unused;
 } ngx_patient_guard_letter_more_t;
 
 

@@ -1,10 +1,19 @@
 
 #include "ngx_patient_guard_parcel.h"
 #include "ngx_patient_guard_count.h"
+#include "ngx_patient_guard_seen.h"
 
 
 /* a call of a worker in one word: its number lies below */
 #define NGX_PATIENT_GUARD_WORKER     53
+
+/*
+ * When it was, in place of its slice: 4 s each, below how many new patients.
+ * Rounded up: nothing leaves its window too early.
+ */
+#define NGX_PATIENT_GUARD_WHEN_STEP  4000
+#define NGX_PATIENT_GUARD_WHEN       0xfffff
+#define NGX_PATIENT_GUARD_WHEN_BITS  20
 
 
 static u_char *ngx_patient_guard_parcel_window(ngx_patient_guard_node_t *node,
@@ -20,7 +29,7 @@ static ngx_uint_t ngx_patient_guard_parcel_claimed(
 ngx_int_t
 ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, uint64_t number, ngx_uint_t worker,
-    uint64_t when, uint32_t count, uint32_t until)
+    uint64_t when, uint32_t count, uint32_t novel, uint32_t until)
 {
     ngx_uint_t                  n;
     ngx_patient_guard_ref_t     ref, entry;
@@ -42,9 +51,15 @@ ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
         return NGX_DECLINED;
     }
 
+    when = (when + NGX_PATIENT_GUARD_WHEN_STEP - 1)
+           / NGX_PATIENT_GUARD_WHEN_STEP;
+
     ngx_patient_guard_entry_push(&node->zone, ref,
                      number | (uint64_t) worker << NGX_PATIENT_GUARD_WORKER,
-                     count, when / 1000, NGX_PATIENT_GUARD_UNSENT);
+                     count,
+                     (when & NGX_PATIENT_GUARD_WHEN)
+                     | (uint64_t) novel << NGX_PATIENT_GUARD_WHEN_BITS,
+                     NGX_PATIENT_GUARD_UNSENT);
 
     ngx_patient_guard_queue_mark(&node->zone, ref, queue->newest,
                                  queue->total, ngx_max(queue->until, until));
@@ -72,6 +87,7 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
 
     parcel->account = letter->account;
     parcel->previous = more->previous;
+    parcel->key = more->key;
     parcel->sets = more->sets;
     parcel->cleared = ngx_patient_guard_cleared(node, member);
     parcel->number = 0;
@@ -85,11 +101,14 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     for (i = 0; i < parcel->nlimits; i++) {
 
         limit = &parcel->limits[i];
-        bare = (limit->signal == NGX_PATIENT_GUARD_LOOKUPS);
+        bare = !ngx_patient_guard_keeps_set(limit);
 
         ngx_memzero(&parcel->images[i], sizeof(ngx_patient_guard_image_t));
 
-        if (ngx_patient_guard_member_queue(node, member, limit->id) == 0) {
+        if (limit->key != parcel->key
+            || ngx_patient_guard_follows(limit)
+            || ngx_patient_guard_member_queue(node, member, limit->id) == 0)
+        {
             continue;
         }
 
@@ -104,6 +123,8 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
         }
     }
 
+    p = ngx_patient_guard_seen_take(node, member, parcel, p, last);
+
     ngx_patient_guard_parcel_doubts(node, member, parcel);
 
     /* what has been frozen is gone from its windows: another number then */
@@ -116,7 +137,7 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     }
 
     parcel->number = more->number;
-    more->again = (uint16_t) frozen;
+    more->again = (uint8_t) frozen;
     more->sets = 0;
 
     parcel->claim = ++node->claims;
@@ -197,7 +218,7 @@ ngx_patient_guard_parcel_doubts(ngx_patient_guard_node_t *node,
         return;
     }
 
-    now = parcel->now / 1000;
+    now = parcel->now / NGX_PATIENT_GUARD_WHEN_STEP + 1;
 
     for (ref = ngx_patient_guard_queue(&node->zone, ref)->first;
          ref && parcel->ndoubts < NGX_PATIENT_GUARD_DOUBTS;
@@ -212,9 +233,12 @@ ngx_patient_guard_parcel_doubts(ngx_patient_guard_node_t *node,
 
         doubt->number = entry->patient
                         & (((uint64_t) 1 << NGX_PATIENT_GUARD_WORKER) - 1);
-        doubt->when = 1000 * (now - (((uint32_t) now - entry->slice)
-                                     & NGX_PATIENT_GUARD_ENTRY_SLICE));
+        doubt->when = NGX_PATIENT_GUARD_WHEN_STEP
+                      * (now - (((uint32_t) now - entry->slice)
+                                & NGX_PATIENT_GUARD_WHEN));
         doubt->count = entry->count;
+        doubt->novel = (entry->slice & NGX_PATIENT_GUARD_ENTRY_SLICE)
+                       >> NGX_PATIENT_GUARD_WHEN_BITS;
 
         ngx_patient_guard_entry_mark(&node->zone, ref,
                                      NGX_PATIENT_GUARD_SENDING);
@@ -255,13 +279,15 @@ ngx_patient_guard_parcel_sent(ngx_patient_guard_node_t *node,
 
         queue = ngx_patient_guard_member_queue(node, member,
                                                parcel->limits[i].id);
-        if (queue) {
+
+        if (queue && !ngx_patient_guard_follows(&parcel->limits[i])) {
             unsent |= ngx_patient_guard_parcel_settle(node, queue,
-                              parcel->limits[i].signal
-                              == NGX_PATIENT_GUARD_LOOKUPS
-                              ? state : NGX_PATIENT_GUARD_SENT);
+                        ngx_patient_guard_keeps_set(&parcel->limits[i])
+                        ? NGX_PATIENT_GUARD_SENT : state);
         }
     }
+
+    unsent |= ngx_patient_guard_seen_told(node, member);
 
     queue = ngx_patient_guard_doubted(node, member);
     next = queue ? ngx_patient_guard_queue(&node->zone, queue)->first : 0;

@@ -28,12 +28,12 @@ void ngx_patient_guard_session(ngx_patient_guard_node_t *node,
     ngx_uint_t worker, u_char session[8]);
 
 /*
- * A charge of "count" lookups by the call of that number of that worker; when
- * in ms.  NGX_DECLINED if the account has too many in doubt already.
+ * A charge of "count" records, and of new patients, by the call of that number
+ * of that worker; when in ms.  NGX_DECLINED if too much is in doubt already.
  */
 ngx_int_t ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, uint64_t number, ngx_uint_t worker,
-    uint64_t when, uint32_t count, uint32_t until);
+    uint64_t when, uint32_t count, uint32_t novel, uint32_t until);
 
 /*
  * Fills the parcel, whose limits and "now" are set, and claims the account.

@@ -4,6 +4,8 @@
 #include "ngx_patient_guard_floor.h"
 #include "ngx_patient_guard_merge.h"
 #include "ngx_patient_guard_outage.h"
+#include "ngx_patient_guard_post.h"
+#include "ngx_patient_guard_reply.h"
 
 #include <ngx_event.h>
 
@@ -145,7 +147,7 @@ ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
                                           NGX_PATIENT_GUARD_KNOWN);
 
     if (rc == NGX_OK) {
-        if (ngx_patient_guard_floor_owes(redis->shm)) {
+        if (ngx_patient_guard_post_owes(redis->shm)) {
             ngx_patient_guard_merge_soon(redis->merge);
         }
         return NGX_OK;
@@ -338,8 +340,7 @@ ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask, ngx_int_t rc)
 
     if (rc == NGX_DECLINED) {
 
-        sent = ngx_patient_guard_merge_now(redis->merge, &op->lookup.account,
-                                           op->lookup.now,
+        sent = ngx_patient_guard_merge_now(redis->merge, &op->lookup,
                                            ask->command.deadline,
                                            &ask->waiter);
         if (sent == NGX_OK) {
@@ -510,7 +511,7 @@ ngx_patient_guard_ask_tally(ngx_patient_guard_ask_t *ask, ngx_str_t *text)
     op = ask->op;
     redis = ask->redis;
 
-    rc = ngx_patient_guard_call_tally(text, ask->command.nonce, &op->lookup,
+    rc = ngx_patient_guard_reply_tally(text, ask->command.nonce, &op->lookup,
                                       &op->tally);
 
     if (rc == NGX_OK) {
@@ -544,7 +545,6 @@ ngx_patient_guard_ask_checked(ngx_patient_guard_waiter_t *waiter,
 
     if (op && rc != NGX_OK) {
         ngx_patient_guard_outage(&redis->outage, op, 0);
-
     } else if (op) {
         rc = ngx_patient_guard_floor_answer(redis->shm, &op->lookup,
                                             &op->tally,

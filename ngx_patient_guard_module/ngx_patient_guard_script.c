@@ -1,7 +1,7 @@
 
 #include "ngx_patient_guard_script.h"
 #include "ngx_patient_guard_alias.h"
-#include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_parcel.h"
 #include "ngx_patient_guard_resp.h"
 #include "ngx_patient_guard_cluster.h"
@@ -69,8 +69,7 @@ ngx_patient_guard_script_create(ngx_patient_guard_script_conf_t *conf,
     script->log = cycle->log;
 
     for (i = 0; i < conf->shm->nlimits; i++) {
-        script->bare |= (conf->shm->limits[i].signal
-                         == NGX_PATIENT_GUARD_LOOKUPS);
+        script->bare |= !ngx_patient_guard_keeps_set(&conf->shm->limits[i]);
     }
 
     ngx_patient_guard_session(conf->shm->node, ngx_worker, script->session);
@@ -229,7 +228,7 @@ ngx_patient_guard_script_nonce(ngx_patient_guard_script_t *script)
 void
 ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script)
 {
-    script->nonce = ngx_patient_guard_floor_numbers(script->conf->shm) - 1;
+    script->nonce = ngx_patient_guard_post_numbers(script->conf->shm) - 1;
     script->nonces = NGX_PATIENT_GUARD_NUMBERS;
 }
 

@@ -1,6 +1,7 @@
 
 #include "ngx_patient_guard_shm.h"
 #include "ngx_patient_guard_fleet.h"
+#include "ngx_patient_guard_seen.h"
 
 #include <openssl/rand.h>
 
@@ -8,6 +9,11 @@
 static uint64_t ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
     ngx_uint_t npatients);
+static ngx_uint_t ngx_patient_guard_shm_keys(
+    ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits);
+static ngx_patient_guard_ref_t ngx_patient_guard_shm_member(
+    ngx_patient_guard_shm_t *shm, ngx_patient_guard_account_t *alias,
+    ngx_patient_guard_account_t *previous);
 static uint64_t ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm,
     uint32_t most);
 static ngx_int_t ngx_patient_guard_shm_fits(ngx_patient_guard_shm_t *shm);
@@ -162,9 +168,16 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
     ngx_uint_t                 i;
     ngx_patient_guard_limit_t  limits[NGX_PATIENT_GUARD_LIMITS];
 
-    /* the account, its challenge, and its grants in as many slices */
+    /*
+     * The account, its challenge, and its grants in as many slices; the other
+     * keys; whom it knows.
+     */
 
-    n = 1 + 1 + 1 + NGX_PATIENT_GUARD_SLICES + 1;
+    n = 1 + 1 + 1 + NGX_PATIENT_GUARD_SLICES + 1
+        + ngx_patient_guard_shm_keys(shm->limits, shm->nlimits)
+          * (shm->fleet ? 1 + NGX_PATIENT_GUARD_FLEET_CELLS : 1)
+        + (shm->memory ? 1 + NGX_PATIENT_GUARD_MEMORY_CELLS : 0)
+        + (shm->memory && shm->fleet ? 1 + NGX_PATIENT_GUARD_SEEN : 0);
 
     for (i = 0; i < shm->nlimits; i++) {
 
@@ -174,7 +187,7 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
             limits[i].count = ngx_max(limits[i].count, most);
         }
 
-        n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+        n += 1 + (ngx_patient_guard_keeps_set(&limits[i])
                   ? ngx_patient_guard_set_cap(limits[i].count)
                   : NGX_PATIENT_GUARD_SLICES + 1);
 
@@ -204,15 +217,23 @@ ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
     ngx_uint_t npatients)
 {
     uint64_t    n;
-    ngx_uint_t  i;
+    ngx_uint_t  i, keys;
 
-    /* the account, its challenge, and a grant with its queue */
+    /* the accounts, a challenge, and a grant with its queue */
 
-    n = 1 + 1 + 2 + (shm->fleet ? NGX_PATIENT_GUARD_FLEET_ADDS : 0);
+    keys = 1 + ngx_patient_guard_shm_keys(limits, nlimits);
+
+    n = 1 + 2
+        + keys * (1 + (shm->fleet ? NGX_PATIENT_GUARD_FLEET_ADDS : 0));
+
+    if (shm->memory) {
+        n += 1 + NGX_PATIENT_GUARD_MEMORY_HEAD + npatients
+             + (shm->fleet ? 1 + npatients : 0);
+    }
 
     for (i = 0; i < nlimits; i++) {
-        n += 1 + (limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
-                  ? ngx_min(npatients,
+        n += 1 + (ngx_patient_guard_keeps_set(&limits[i])
+                  ? ngx_min(ngx_max(npatients, 1),
                             ngx_patient_guard_set_cap(limits[i].count))
                   : 1);
     }
@@ -221,77 +242,142 @@ ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
 }
 
 
+/* by how many keys beside the account the limits count */
+
+static ngx_uint_t
+ngx_patient_guard_shm_keys(ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits)
+{
+    ngx_uint_t  i, keys;
+
+    keys = 0;
+
+    for (i = 0; i < nlimits; i++) {
+        keys = ngx_max(keys, limits[i].key);
+    }
+
+    return keys;
+}
+
+
 ngx_int_t
 ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
-    ngx_int_t                    refuse;
-    ngx_patient_guard_ref_t      member;
+    ngx_int_t                    rc, refuse;
+    ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
+
+    static uint32_t              sent[NGX_PATIENT_GUARD_KEYS];
 
     ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
     tally->source = NGX_PATIENT_GUARD_FROM_LOCAL;
 
-    member = ngx_patient_guard_shm_enter(shm, lookup);
+    rc = ngx_patient_guard_shm_enter(shm, lookup, members);
 
-    if (member) {
-        ngx_patient_guard_challenge_date(shm->node, member, lookup);
-        ngx_patient_guard_pass_by_proof(shm->node, member, lookup, tally);
+    if (rc == NGX_OK) {
+        ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
+        ngx_patient_guard_pass_by_proof(shm->node, members[0], lookup, tally);
 
-        refuse = ngx_patient_guard_weigh(shm->node, member, lookup, tally,
+        refuse = ngx_patient_guard_weigh(shm->node, members, lookup, tally,
                                          weighed);
 
         if (!refuse || lookup->exempt || lookup->forced) {
-            ngx_patient_guard_charge(shm->node, lookup, tally, weighed,
-                                     NGX_PATIENT_GUARD_SENT,
-                                     NGX_PATIENT_GUARD_SENT);
+            ngx_patient_guard_charge(shm->node, members, lookup, tally,
+                                     weighed, NGX_PATIENT_GUARD_SENT, sent);
         }
     }
 
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
-    return member ? NGX_OK : NGX_ERROR;
+    return rc;
 }
 
 
-ngx_patient_guard_ref_t
+ngx_int_t
 ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_lookup_t *lookup)
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_ref_t *members)
 {
     uint64_t                   cells;
-    ngx_patient_guard_ref_t    member;
+    ngx_uint_t                 i, keys;
+    ngx_patient_guard_key_t   *key;
     ngx_patient_guard_node_t  *node;
 
     node = shm->node;
+    keys = ngx_patient_guard_shm_keys(lookup->limits, lookup->nlimits);
 
     cells = ngx_patient_guard_shm_reserve(shm, lookup->limits,
                                           lookup->nlimits, lookup->npatients);
 
     ngx_patient_guard_shm_lock(shm);
 
-    member = ngx_patient_guard_member_find(node, &lookup->account);
+    ngx_memzero(members,
+                NGX_PATIENT_GUARD_KEYS * sizeof(ngx_patient_guard_ref_t));
 
-    if (member == 0 && (lookup->previous.word[0] || lookup->previous.word[1]))
+    for (i = keys; i > 0; i--) {
+        key = &lookup->others[i - 1];
+        members[i] = ngx_patient_guard_shm_member(shm, &key->current,
+                                                  &key->previous);
+    }
+
+    members[0] = ngx_patient_guard_shm_member(shm, &lookup->account,
+                                              &lookup->previous);
+
+    if (ngx_patient_guard_member_reserve(node, cells, members, 1 + keys,
+                                         lookup->now)
+        != NGX_OK)
     {
-        member = ngx_patient_guard_member_find(node, &lookup->previous);
+        return NGX_ERROR;
+    }
 
-        if (member) {
-            ngx_patient_guard_outbox_rename(node, member, &lookup->account);
-            ngx_patient_guard_member_rename(node, member, &lookup->account);
+    for (i = 1; i <= keys; i++) {
+        key = &lookup->others[i - 1];
+
+        if (members[i] == 0
+            && (key->current.word[0] || key->current.word[1]))
+        {
+            members[i] = ngx_patient_guard_member_add(node, &key->current);
         }
     }
 
-    if (ngx_patient_guard_member_reserve(node, cells, member, lookup->now)
-        != NGX_OK)
-    {
+    if (members[0] == 0) {
+        members[0] = ngx_patient_guard_member_add(node, &lookup->account);
+    }
+
+    return NGX_OK;
+}
+
+
+/* who is known already, now by the present alias, and used last; 0: nobody */
+
+static ngx_patient_guard_ref_t
+ngx_patient_guard_shm_member(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_account_t *alias, ngx_patient_guard_account_t *previous)
+{
+    ngx_patient_guard_ref_t    member;
+    ngx_patient_guard_node_t  *node;
+
+    node = shm->node;
+
+    if (alias->word[0] == 0 && alias->word[1] == 0) {
         return 0;
     }
 
-    if (member == 0) {
-        return ngx_patient_guard_member_add(node, &lookup->account);
+    member = ngx_patient_guard_member_find(node, alias);
+
+    if (member == 0 && (previous->word[0] || previous->word[1])) {
+
+        member = ngx_patient_guard_member_find(node, previous);
+
+        if (member) {
+            ngx_patient_guard_outbox_rename(node, member, alias);
+            ngx_patient_guard_member_rename(node, member, alias);
+        }
     }
 
-    ngx_patient_guard_member_used(node, member);
+    if (member) {
+        ngx_patient_guard_member_used(node, member);
+    }
 
     return member;
 }

@@ -31,6 +31,7 @@ typedef struct {
     ngx_patient_guard_limit_t   *limits;       /* of the policy */
     ngx_uint_t                   nlimits;
     ngx_patient_guard_grants_t  *grants;
+    uint64_t                     memory;       /* ms; 0: none is kept */
     ngx_uint_t                   fleet;        /* it is kept beside Redis */
     uint32_t                     variable;     /* bits: whose count is one */
     uint32_t                     most;         /* count the zone can hold */
@@ -64,11 +65,12 @@ ngx_int_t ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
 
 /*
- * Takes the lock.  The account, made if it is new, with cells in reserve for
- * all that this lookup may add; 0 if there can't be that many.
+ * Takes the lock.  The account and the other keys, NGX_PATIENT_GUARD_KEYS
+ * members, made if they are new, with cells in reserve for all that this
+ * lookup may add; NGX_ERROR if there can't be that many.
  */
-ngx_patient_guard_ref_t ngx_patient_guard_shm_enter(
-    ngx_patient_guard_shm_t *shm, ngx_patient_guard_lookup_t *lookup);
+ngx_int_t ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_ref_t *members);
 
 /* takes the lock, and no more */
 void ngx_patient_guard_shm_lock(ngx_patient_guard_shm_t *shm);

@@ -703,7 +703,7 @@ limit "lookups=5/1h" wants one action: "log", "throttle", "challenge" or "deny"
 limit  lookups=5/1h block;
 --- must_die
 --- error_log
-unknown parameter "block" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+unknown parameter "block" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "name=" or "default="
 
 
 
@@ -730,7 +730,7 @@ invalid value "lookups=5" of "limit", expected signal=count/window such as "pati
 limit  requests=5/1h deny;
 --- must_die
 --- error_log
-unknown signal "requests" in "limit", expected "lookups" or "patients"
+unknown signal "requests" in "limit", expected "lookups", "patients", "new_patients", "misses", "addresses" or "accounts"
 
 
 
@@ -875,7 +875,7 @@ invalid value "a"b" of "name", expected at most 64 letters, digits and any of "_
 limit  lookups=5/1h deny name=;
 --- must_die
 --- error_log
-unknown parameter "name=" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+unknown parameter "name=" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "name=" or "default="
 
 
 
@@ -1292,21 +1292,26 @@ patient_guard_log_level  warn;
 
 
 
-=== TEST 130: what is not built is unknown: the signal new_patients
+=== TEST 130: accounts are counted by something else
 --- policy
-limit  new_patients=60/1h throttle;
+limit  accounts=5/1h challenge;
 --- must_die
 --- error_log
-unknown signal "new_patients" in "limit", expected "lookups" or "patients"
+a limit on "accounts" wants "per=", such as "per=$remote_addr": an account is one
 
 
 
-=== TEST 131: what is not built is unknown: per=
+=== TEST 131: more keys than a policy has room for
 --- policy
-limit  lookups=5/1h per=$remote_addr deny;
+limit  lookups=5/1h deny per=$remote_addr;
+limit  lookups=5/1h deny per=$remote_port;
+limit  misses=5/1h deny per=$remote_addr;
+limit  lookups=5/1h deny per=all;
+limit  lookups=5/1h deny per=$server_name;
+limit  lookups=5/1h deny per=$server_port;
 --- must_die
 --- error_log
-unknown parameter "per=$remote_addr" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+too many different "per=" in policy "$PG_POLICY", at most 4 can be given
 
 
 
@@ -1315,16 +1320,18 @@ unknown parameter "per=$remote_addr" of "limit", expected "log", "throttle", "ch
 limit  lookups=5/1h deny baseline=3;
 --- must_die
 --- error_log
-unknown parameter "baseline=3" of "limit", expected "log", "throttle", "challenge", "deny", "name=" or "default="
+unknown parameter "baseline=3" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "name=" or "default="
 
 
 
-=== TEST 133: what is not built is unknown: memory
+=== TEST 133: a memory that nothing needs
 --- policy
-memory  28d;
+account  $remote_user;
+limit    patients=5/1h deny;
+memory   28d;
 --- must_die
 --- error_log
-unknown directive "memory" in policy "$PG_POLICY"
+"memory" of policy "$PG_POLICY" is for limits on "new_patients", and it has none
 
 
 
@@ -1363,12 +1370,13 @@ unknown directive "events" in policy "$PG_POLICY"
 
 
 
-=== TEST 137: what is not built is unknown: clock
+=== TEST 137: clock twice
 --- policy
+clock  $arg_time;
 clock  $arg_time;
 --- must_die
 --- error_log
-unknown directive "clock" in policy "$PG_POLICY"
+"clock" directive is duplicate in policy "$PG_POLICY"
 
 
 
@@ -2134,3 +2142,77 @@ patient_guard_response_gate  on;
 --- must_die
 --- error_log
 "patient_guard_response_gate" directive is duplicate
+
+
+
+=== TEST 206: a memory that is none
+--- policy
+limit   new_patients=5/1h deny;
+memory  28;
+--- must_die
+--- error_log
+invalid value "28" of "memory", expected a time from 1h to 90d such as "28d"
+
+
+
+=== TEST 207: a memory that is too long
+--- policy
+limit   new_patients=5/1h deny;
+memory  91d;
+--- must_die
+--- error_log
+invalid value "91d" of "memory", expected a time from 1h to 90d such as "28d"
+
+
+
+=== TEST 208: memory twice
+--- policy
+limit   new_patients=5/1h deny;
+memory  28d;
+memory  28d;
+--- must_die
+--- error_log
+"memory" directive is duplicate in policy "$PG_POLICY"
+
+
+
+=== TEST 209: per= twice
+--- policy
+limit   lookups=5/1h deny per=$remote_addr per=all;
+--- must_die
+--- error_log
+parameter "per=all" of "limit" is given twice
+
+
+
+=== TEST 210: per= what is no variable
+--- policy
+account  $remote_user;
+limit    lookups=5/1h deny per=$nobody;
+--- must_die
+--- error_log
+unknown "nobody" variable
+
+
+
+=== TEST 211: two limits that differ by nothing but the spelling of per=
+--- policy
+limit   lookups=5/1h deny per=$remote_addr;
+limit   lookups=6/1h log per=${remote_addr};
+--- must_die
+--- error_log
+two limits of policy "$PG_POLICY" bear the name "lookups/1h/remote_addr", give one of them a "name="
+
+
+
+=== TEST 212: what many share in a cluster
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny per=all;
+    secret   $PG_TMP/good-$PG_STORE;
+    redis    127.0.0.1:6379 mode=cluster;
+}
+--- must_die
+--- error_log
+"per=" of "limit" can't be used with "mode=cluster" in policy "$PG_POLICY": an account and what else limits count by are counted in one step, and lie in different hash slots

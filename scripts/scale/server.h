@@ -11,6 +11,7 @@
 
 #include "ngx_patient_guard_alias.h"
 #include "ngx_patient_guard_call.h"
+#include "ngx_patient_guard_reply.h"
 
 #include <err.h>
 #include <hiredis/hiredis.h>
@@ -242,7 +243,7 @@ server_answer(server_t *server, ngx_patient_guard_lookup_t *lookup,
     text.len = reply->len;
 
     if (reply->type != REDIS_REPLY_STRING
-        || ngx_patient_guard_call_tally(&text, ++server->answered, lookup,
+        || ngx_patient_guard_reply_tally(&text, ++server->answered, lookup,
                                         tally)
            != NGX_OK)
     {

@@ -13,6 +13,7 @@
 
 #include "fuzz.h"
 #include "ngx_patient_guard_call.h"
+#include "ngx_patient_guard_reply.h"
 #include "ngx_patient_guard_policy.h"
 #include "ngx_patient_guard_greeting.h"
 #include "ngx_patient_guard_resp.h"
@@ -207,14 +208,14 @@ judge(asked_t *asked, ngx_patient_guard_reply_t *reply, heard_t *heard)
 
     if (asked->sync) {
         memset(&news, 0, sizeof(news));
-        heard->accepted = ngx_patient_guard_call_news(&text, NONCE,
+        heard->accepted = ngx_patient_guard_reply_news(&text, NONCE,
                                                       &asked->parcel, &news);
         if (heard->accepted == NGX_OK) {
             news_hold(asked, &text, &news);
         }
 
     } else {
-        heard->accepted = ngx_patient_guard_call_tally(&text, NONCE,
+        heard->accepted = ngx_patient_guard_reply_tally(&text, NONCE,
                                                &asked->lookup,
                                                &heard->tally);
         if (heard->accepted == NGX_OK) {

@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_reply ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /* plays the scenarios of count.vectors in both stores */

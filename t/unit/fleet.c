@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_reply ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /*
@@ -22,6 +22,7 @@
 #include "stores.h"
 #include "ngx_patient_guard_alias.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_parcel.h"
 #include "tap.h"
 #include "walk.h"
@@ -191,7 +192,7 @@ count_executed(command_t *command, ngx_patient_guard_tally_t *tally)
 
     converse(command->text, command->len, &reply);
 
-    rc = ngx_patient_guard_call_tally(&reply.text, command->nonce,
+    rc = ngx_patient_guard_reply_tally(&reply.text, command->nonce,
                                       &command->lookup, tally);
 
     if (rc == NGX_ERROR) {
@@ -290,7 +291,7 @@ sync_account(node_t *node, int f)
 
     parcel.now = now + node->skew;
 
-    if (ngx_patient_guard_floor_take(node->shm, &account, &parcel, sets,
+    if (ngx_patient_guard_post_take(node->shm, &account, &parcel, sets,
                                      sizeof(sets))
         != NGX_OK)
     {
@@ -337,20 +338,20 @@ sync_account(node_t *node, int f)
         /* else the worker has gone as well */
 
         if (chance(70)) {
-            ngx_patient_guard_floor_lost(node->shm, &parcel);
+            ngx_patient_guard_post_lost(node->shm, &parcel);
         }
 
         return NGX_ERROR;
     }
 
-    if (ngx_patient_guard_call_news(&reply.text, command.nonce, &parcel,
+    if (ngx_patient_guard_reply_news(&reply.text, command.nonce, &parcel,
                                     &news)
         != NGX_OK)
     {
         redis_bail_out("no news");
     }
 
-    ngx_patient_guard_floor_news(node->shm, &parcel, &news);
+    ngx_patient_guard_post_news(node->shm, &parcel, &news);
 
     if (f == TWICE) {
         converse(command.text, command.len, &reply);
@@ -732,13 +733,15 @@ static ngx_int_t
 tell_all(node_t *node)
 {
     int                          i;
+    ngx_patient_guard_ref_t      keep;
     ngx_patient_guard_account_t  none = { { 0, 0 } };
 
-    if (member(node)) {
+    keep = member(node);
+
+    if (keep) {
         (void) ngx_patient_guard_member_reserve(node->shm->node, 100,
-                                                member(node), now);
-        ngx_patient_guard_outbox_add(node->shm->node, member(node), &none, 1,
-                                     0);
+                                                &keep, 1, now);
+        ngx_patient_guard_outbox_add(node->shm->node, keep, &none, 0, 1, 0);
     }
 
     for (i = 0; i < 10; i++) {
@@ -1009,8 +1012,8 @@ main(void)
 
     for (i = 0; i < NODES; i++) {
         nodes[i].shm = embedded_beside(16);
-        nodes[i].numbers[0] = ngx_patient_guard_floor_numbers(nodes[i].shm);
-        nodes[i].numbers[1] = ngx_patient_guard_floor_numbers(nodes[i].shm);
+        nodes[i].numbers[0] = ngx_patient_guard_post_numbers(nodes[i].shm);
+        nodes[i].numbers[1] = ngx_patient_guard_post_numbers(nodes[i].shm);
     }
 
     broken = NULL;

@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor */
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /* shared memory beside Redis: what it takes over of the fleet's verdicts */
@@ -7,6 +7,7 @@
 
 #include "embedded.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_post.h"
 #include "tap.h"
 
 
@@ -16,7 +17,7 @@ static ngx_patient_guard_limit_t   limit = {
 };
 
 static ngx_patient_guard_grants_t  grants = { 1, 320000 };
-static ngx_patient_guard_named_t   patient = { 1, 0 };
+static ngx_patient_guard_named_t   patient = { 1, 0, 0 };
 static ngx_patient_guard_lookup_t  lookup;
 static ngx_patient_guard_shm_t    *shm;
 
@@ -223,6 +224,8 @@ limits_that_are_gone_make_room(void)
     begin();
     lookup.account = other;
     is(count().rooms[0].total, 1, "others are counted on");
+
+    lookup.account.word[0] += 10;
 }
 
 
@@ -280,7 +283,7 @@ take(ngx_patient_guard_account_t *account, ngx_patient_guard_parcel_t *parcel)
 
     parcel->now = lookup.now;
 
-    return ngx_patient_guard_floor_take(shm, account, parcel, sets,
+    return ngx_patient_guard_post_take(shm, account, parcel, sets,
                                         sizeof(sets));
 }
 
@@ -309,26 +312,26 @@ a_parcel_belongs_to_who_took_it_last(void)
 
     (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
 
-    ngx_patient_guard_floor_lost(shm, &first);
+    ngx_patient_guard_post_lost(shm, &first);
     is(take(NULL, &third), NGX_DECLINED, "a loss of the first one's is none");
 
-    ngx_patient_guard_floor_news(shm, &first, &news);
+    ngx_patient_guard_post_news(shm, &first, &news);
     is(take(&lookup.account, &third), NGX_OK, "nor is it told by him");
     ok(third.number && third.number == first.number, "whose number it keeps");
     is(third.images[0].total, 1, "and what was counted then");
 
     third.sets = 1;
-    ngx_patient_guard_floor_lost(shm, &third);
+    ngx_patient_guard_post_lost(shm, &third);
     is(take(NULL, &third), NGX_OK, "that of the last one puts it back");
     ok(third.sets && third.number == first.number
        && third.images[0].total == 1, "as it was");
 
-    ngx_patient_guard_floor_news(shm, &third, &news);
+    ngx_patient_guard_post_news(shm, &third, &news);
     is(take(NULL, &third), NGX_OK, "told: the second lookup is next");
     ok(third.number > first.number && third.images[0].total == 1,
        "by a number of its own");
 
-    ngx_patient_guard_floor_news(shm, &third, &news);
+    ngx_patient_guard_post_news(shm, &third, &news);
     is(take(&lookup.account, &third), NGX_DECLINED, "and then nothing");
 }
 

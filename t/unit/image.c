@@ -228,13 +228,14 @@ in_doubt(void)
     doubt.number = 0x0102030405060708ULL;
     doubt.when = 0x1112131415161718ULL;
     doubt.count = 0x21222324;
+    doubt.novel = 0x31323334;
 
     p = ngx_patient_guard_doubt_write(text, &doubt);
 
     is(p - text, NGX_PATIENT_GUARD_DOUBT_SIZE, "a doubt, in its size");
     ok(memcmp(text, "sessions\10\7\6\5\4\3\2\1\x18\x17\x16\x15\x14\x13\x12\x11"
-                    "\x24\x23\x22\x21", 28) == 0,
-       "session, number, when, and how many");
+                    "\x24\x23\x22\x21\x34\x33\x32\x31", 32) == 0,
+       "session, number, when, how many, and how many of them were new");
 }
 
 

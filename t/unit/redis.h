@@ -10,6 +10,7 @@
 
 
 #include "ngx_patient_guard_call.h"
+#include "ngx_patient_guard_reply.h"
 #include "ngx_patient_guard_resp.h"
 
 #include <sys/socket.h>
@@ -135,7 +136,7 @@ static inline void
 redis_reply(redis_call_t *call, ngx_patient_guard_reply_t *reply)
 {
     if (reply->type != NGX_PATIENT_GUARD_REPLY_STRING
-        || ngx_patient_guard_call_tally(&reply->text, call->nonce,
+        || ngx_patient_guard_reply_tally(&reply->text, call->nonce,
                                         call->lookup, call->tally)
            != NGX_OK)
     {

@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_reply ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 #include "ngx_patient_guard_window.h"
@@ -35,7 +35,7 @@ held_by_store(uint64_t counted, uint64_t now, uint64_t window,
     void (*count)(ngx_patient_guard_lookup_t *, ngx_patient_guard_tally_t *))
 {
     ngx_patient_guard_limit_t   limit = { .id = 0x103 };
-    ngx_patient_guard_named_t   patient = { 1, 0 };
+    ngx_patient_guard_named_t   patient = { 1, 0, 0 };
     ngx_patient_guard_tally_t   tally;
     ngx_patient_guard_grants_t  grants = { 3, 86400 * 1000 };
     ngx_patient_guard_lookup_t  lookup;

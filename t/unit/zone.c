@@ -1,9 +1,10 @@
 
-/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor */
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 #include "embedded.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_outbox.h"
 #include "tap.h"
 #include "walk.h"
@@ -75,7 +76,7 @@ tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
 
     parcel.now = now;
 
-    if (ngx_patient_guard_floor_take(shm, NULL, &parcel, sets, sizeof(sets))
+    if (ngx_patient_guard_post_take(shm, NULL, &parcel, sets, sizeof(sets))
         != NGX_OK
         || random() % 4 == 0)
     {
@@ -83,7 +84,7 @@ tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
     }
 
     if (random() % 4 == 0) {
-        ngx_patient_guard_floor_lost(shm, &parcel);
+        ngx_patient_guard_post_lost(shm, &parcel);
         return;
     }
 
@@ -116,7 +117,7 @@ tell_any(ngx_patient_guard_shm_t *shm, uint64_t now,
         }
     }
 
-    ngx_patient_guard_floor_news(shm, &parcel, &news);
+    ngx_patient_guard_post_news(shm, &parcel, &news);
 }
 
 
@@ -358,7 +359,7 @@ who_was_idle_longest_makes_room(void)
     int                          i, n, wrong, known;
     uint64_t                     order[100], account;
     ngx_patient_guard_shm_t     *shm;
-    ngx_patient_guard_named_t    patient = { 1, 0 };
+    ngx_patient_guard_named_t    patient = { 1, 0, 0 };
     ngx_patient_guard_tally_t    tally;
     ngx_patient_guard_lookup_t   lookup;
     ngx_patient_guard_account_t  alias;
@@ -469,7 +470,7 @@ the_present_account_is_never_evicted(void)
     ngx_int_t                     rc;
     ngx_patient_guard_shm_t      *shm;
     ngx_patient_guard_limit_t     wide = limits[2];
-    ngx_patient_guard_named_t     patient = { 1, 0 };
+    ngx_patient_guard_named_t     patient = { 1, 0, 0 };
     ngx_patient_guard_tally_t     tally;
     ngx_patient_guard_lookup_t    lookup;
 

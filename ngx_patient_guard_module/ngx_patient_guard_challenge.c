@@ -1,0 +1,179 @@
+
+#include "ngx_patient_guard_challenge.h"
+
+
+#define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
+
+
+void
+ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t limit, uint64_t since)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    if (ngx_patient_guard_challenge_find(node, member)) {
+        return;
+    }
+
+    ref = ngx_patient_guard_member_queue_open(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_CHALLENGE);
+
+    ngx_patient_guard_queue_mark(&node->zone, ref, since,
+                                 lookup->limits[limit].id,
+                                 NGX_PATIENT_GUARD_FOREVER);
+}
+
+
+void
+ngx_patient_guard_challenge_date(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *challenge;
+
+    ref = ngx_patient_guard_challenge_find(node, member);
+
+    if (ref == 0) {
+        return;
+    }
+
+    challenge = ngx_patient_guard_queue(&node->zone, ref);
+
+    if (challenge->newest > lookup->now + NGX_PATIENT_GUARD_SKEW) {
+        ngx_patient_guard_queue_mark(&node->zone, ref,
+                                     ngx_max(lookup->now, lookup->proof),
+                                     challenge->total,
+                                     NGX_PATIENT_GUARD_FOREVER);
+    }
+}
+
+
+ngx_patient_guard_ref_t
+ngx_patient_guard_challenge_find(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member)
+{
+    return ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_CHALLENGE);
+}
+
+
+ngx_uint_t
+ngx_patient_guard_challenger(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits, uint64_t *since)
+{
+    uint32_t                 id;
+    ngx_uint_t               i;
+    ngx_patient_guard_ref_t  ref;
+
+    *since = 0;
+
+    ref = ngx_patient_guard_challenge_find(node, member);
+
+    if (ref == 0) {
+        return nlimits;
+    }
+
+    *since = ngx_patient_guard_queue(&node->zone, ref)->newest;
+
+    id = ngx_patient_guard_queue(&node->zone, ref)->total;
+
+    for (i = 0; i < nlimits; i++) {
+        if (limits[i].id == id) {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+uint64_t
+ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    if (ngx_patient_guard_member_queue(node, member,
+                                       NGX_PATIENT_GUARD_QUEUE_GRANTS)
+        == 0)
+    {
+        return 0;
+    }
+
+    ref = ngx_patient_guard_queue_now(node, member,
+                                      NGX_PATIENT_GUARD_QUEUE_GRANTS,
+                                      lookup->now, lookup->grants->window);
+
+    return ngx_patient_guard_queue_wait(node, ref, 1, lookup->grants->count,
+                                        lookup->now, lookup->grants->window);
+}
+
+
+void
+ngx_patient_guard_grant(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_queue_now(node, member,
+                                      NGX_PATIENT_GUARD_QUEUE_GRANTS,
+                                      lookup->now, lookup->grants->window);
+
+    ngx_patient_guard_queue_count(node, ref, 1,
+                       ngx_patient_guard_queue(&node->zone, ref)->newest,
+                       NGX_PATIENT_GUARD_SENT);
+}
+
+
+void
+ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_challenge_find(node, member);
+
+    if (ref
+        && lookup->proof > ngx_patient_guard_queue(&node->zone, ref)->newest
+        && ngx_patient_guard_grants_wait(node, member, lookup) == 0)
+    {
+        ngx_patient_guard_clear(node, member, lookup);
+        ngx_patient_guard_grant(node, member, lookup);
+        tally->passed = 1;
+    }
+}
+
+
+void
+ngx_patient_guard_clear(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_uint_t               i;
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_challenge_find(node, member);
+
+    if (ref) {
+        ngx_patient_guard_queue_drop(&node->zone,
+                             &ngx_patient_guard_member(node, member)->queues,
+                             ref);
+    }
+
+    for (i = 0; i < lookup->nlimits; i++) {
+
+        if (lookup->limits[i].action != NGX_PATIENT_GUARD_CHALLENGE
+            || lookup->limits[i].key != 0)
+        {
+            continue;
+        }
+
+        ref = ngx_patient_guard_member_queue(node, member,
+                                             lookup->limits[i].id);
+        if (ref) {
+            ngx_patient_guard_queue_empty(&node->zone, ref);
+        }
+    }
+}

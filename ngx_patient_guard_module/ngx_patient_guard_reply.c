@@ -1,0 +1,230 @@
+
+#include "ngx_patient_guard_reply.h"
+
+
+/* flags: see the script */
+#define NGX_PATIENT_GUARD_CHARGED      1
+#define NGX_PATIENT_GUARD_CHALLENGED   2
+#define NGX_PATIENT_GUARD_PASSED       4
+#define NGX_PATIENT_GUARD_SUPERSEDED   8
+
+/* with another node's clock ahead by a window */
+#define NGX_PATIENT_GUARD_WAIT_MAX     (3 * NGX_PATIENT_GUARD_WINDOW_MAX)
+
+/* Redis' Lua counts in doubles: up to here they are whole numbers */
+#define NGX_PATIENT_GUARD_REPLY_NUMBER     ((uint64_t) 1 << 53)
+
+
+/* what both kinds of reply say first */
+
+typedef struct {
+    uint64_t                      flags;
+    uint64_t                      challenger;
+    uint64_t                      grants;
+    uint64_t                      since;
+    uint64_t                      cleared;
+    uint64_t                      novel;
+} ngx_patient_guard_replied_t;
+
+
+static ngx_int_t ngx_patient_guard_reply_head(u_char **p, u_char *last,
+    uint64_t nonce, ngx_uint_t nlimits, ngx_patient_guard_replied_t *called);
+static ngx_int_t ngx_patient_guard_reply_field(u_char **p, u_char *last,
+    uint64_t max, uint64_t *value);
+
+
+ngx_int_t
+ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    u_char                      *p, *end;
+    uint64_t                     total;
+    ngx_uint_t                   i, refuse;
+    ngx_patient_guard_replied_t   called;
+
+    p = text->data;
+    end = p + text->len;
+
+    if (ngx_patient_guard_reply_head(&p, end, nonce, lookup->nlimits, &called)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
+
+    tally->source = NGX_PATIENT_GUARD_FROM_REDIS;
+    tally->charged = (called.flags & NGX_PATIENT_GUARD_CHARGED) ? 1 : 0;
+    tally->challenged = (called.flags & NGX_PATIENT_GUARD_CHALLENGED) ? 1 : 0;
+    tally->passed = (called.flags & NGX_PATIENT_GUARD_PASSED) ? 1 : 0;
+    tally->challenger = called.challenger;
+    tally->grants_wait = called.grants;
+    tally->since = called.since;
+    tally->cleared = called.cleared;
+    tally->novel = (uint32_t) called.novel;
+
+    refuse = tally->challenged;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+
+        if (ngx_patient_guard_reply_field(&p, end, NGX_PATIENT_GUARD_COUNT_MAX,
+                                         &total) != NGX_OK
+            || ngx_patient_guard_reply_field(&p, end,
+                                            NGX_PATIENT_GUARD_WAIT_MAX,
+                                            &tally->rooms[i].wait) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        tally->rooms[i].total = (uint32_t) total;
+
+        if (tally->rooms[i].wait
+            && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
+        {
+            refuse = 1;
+        }
+    }
+
+    if (p != end + 1) {
+        return NGX_ERROR;
+    }
+
+    if (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) {
+        return called.flags == NGX_PATIENT_GUARD_SUPERSEDED ? NGX_DECLINED
+                                                            : NGX_ERROR;
+    }
+
+    /* what fits was charged, what does not was not: else it is no answer */
+
+    if (tally->charged == (refuse && !lookup->exempt)
+        || tally->challenged != (tally->since != 0))
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_patient_guard_reply_news(ngx_str_t *text, uint64_t nonce,
+    ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_news_t *news)
+{
+    u_char                      *p, *end;
+    ngx_uint_t                   i;
+    ngx_patient_guard_image_t   *image;
+    ngx_patient_guard_replied_t   called;
+
+    p = text->data;
+    end = p + text->len;
+
+    if (ngx_patient_guard_reply_head(&p, end, nonce, parcel->nlimits, &called)
+        != NGX_OK
+        || (called.flags & (NGX_PATIENT_GUARD_CHARGED
+                            | NGX_PATIENT_GUARD_PASSED)))
+    {
+        return NGX_ERROR;
+    }
+
+    news->challenged = (called.flags & NGX_PATIENT_GUARD_CHALLENGED) ? 1 : 0;
+    news->superseded = (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) ? 1 : 0;
+    news->challenger = called.challenger;
+    news->since = called.since;
+    news->cleared = called.cleared;
+    news->novel = (uint32_t) called.novel;
+
+    if (news->challenged != (news->since != 0)
+        || (news->superseded && parcel->number == 0)
+        || news->novel > parcel->novel)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < parcel->nlimits; i++) {
+        image = &news->images[i];
+
+        if (parcel->limits[i].key != parcel->key) {
+            continue;
+        }
+
+        if (ngx_patient_guard_image_read(&p, end, image) != NGX_OK
+            || (image->nset
+                && !(parcel->sets
+                     && ngx_patient_guard_keeps_set(&parcel->limits[i]))))
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return p == end ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_patient_guard_reply_head(u_char **p, u_char *last, uint64_t nonce,
+    ngx_uint_t nlimits, ngx_patient_guard_replied_t *called)
+{
+    uint64_t  value;
+
+    if (ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_REPLY_NUMBER,
+                                     &value) != NGX_OK
+        || value != nonce
+        || ngx_patient_guard_reply_field(p, last, 15, &called->flags) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last, nlimits,
+                                        &called->challenger) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_WAIT_MAX,
+                                        &called->grants) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last,
+                                         NGX_PATIENT_GUARD_REPLY_NUMBER,
+                                         &called->since) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last,
+                                         NGX_PATIENT_GUARD_REPLY_NUMBER,
+                                         &called->cleared) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_COUNT_MAX,
+                                        &called->novel) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* one number and the blank behind it, or the end: *p is then last + 1 */
+
+static ngx_int_t
+ngx_patient_guard_reply_field(u_char **p, u_char *last, uint64_t max,
+    uint64_t *value)
+{
+    u_char    *s;
+    uint64_t   n;
+
+    s = *p;
+    n = 0;
+
+    if (s >= last) {
+        return NGX_ERROR;
+    }
+
+    for ( /* void */ ; s < last && *s != ' '; s++) {
+
+        if (*s < '0' || *s > '9') {
+            return NGX_ERROR;
+        }
+
+        n = n * 10 + (*s - '0');
+
+        if (n > max) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (s == *p) {
+        return NGX_ERROR;
+    }
+
+    *p = s + 1;
+    *value = n;
+
+    return NGX_OK;
+}
