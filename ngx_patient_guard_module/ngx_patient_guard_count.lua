@@ -357,7 +357,9 @@ end
 local function subjects(limit)
     local from = PER[limit.signal]
 
-    if from then
+    if from and records == 0 and npatients == 0 then
+        return '', ''
+    elseif from then
         return string.sub(ARGV[14], from, from + 7),
                string.sub(ARGV[15], from, from + 7)
     end

@@ -85,7 +85,11 @@ ngx_patient_guard_cleared_since(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_queue_t  *queue;
 
-    if (cleared <= ngx_patient_guard_cleared(node, member)) {
+    /* nor is what was before any window: this node may have forgotten it */
+
+    if (cleared <= ngx_patient_guard_cleared(node, member)
+        || cleared + NGX_PATIENT_GUARD_WINDOW_MAX <= lookup->now)
+    {
         return;
     }
 
@@ -93,9 +97,10 @@ ngx_patient_guard_cleared_since(ngx_patient_guard_node_t *node,
 
     ref = ngx_patient_guard_doubted_add(node, member);
 
-    /* kept for as long as any window may last */
+    /* kept for as long as any window may last, and a clock may be set back */
 
-    until = (uint32_t) ((lookup->now + NGX_PATIENT_GUARD_WINDOW_MAX) / 1000);
+    until = (uint32_t) ((lookup->now + 2 * NGX_PATIENT_GUARD_WINDOW_MAX)
+                        / 1000);
     queue = ngx_patient_guard_queue(&node->zone, ref);
 
     ngx_patient_guard_queue_mark(&node->zone, ref, cleared, queue->total,

@@ -1,5 +1,6 @@
 
 #include "ngx_patient_guard_memory.h"
+#include "ngx_patient_guard_window.h"
 
 
 #define NGX_PATIENT_GUARD_MEMORY_AGE   0xff
@@ -109,9 +110,7 @@ ngx_patient_guard_memory_see(ngx_patient_guard_zone_t *zone,
         memory->newest = slice;
     }
 
-    memory->until = (uint32_t) ngx_min((now + time
-                                        + time / NGX_PATIENT_GUARD_SLICES)
-                                       / 1000 + 1, 0xffffffff);
+    memory->until = ngx_patient_guard_slice_until(slice, time);
 
     entry = ngx_patient_guard_memory_find(zone, memory, patient);
 

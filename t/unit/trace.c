@@ -20,10 +20,13 @@
 #include "ngx_patient_guard_floor.h"
 #include "stores.h"
 #include "tap.h"
+#include "walk.h"
 
 
 #define OPS       60            /* of one trace, at most */
-#define LIMITS    5
+#define LIMITS    6
+#define ACCOUNTS  2
+#define VALUES    3             /* of what else limits count by; 0: none */
 #define PATIENTS  14            /* in the world */
 #define NAMED     9             /* by one lookup; up to 4 are few */
 #define RECORDS   12            /* read by one lookup */
@@ -42,17 +45,34 @@ typedef struct {
     int                          n;
 } history_t;
 
+/* whom an account knows, and the slice that each was last seen in; 0: not */
+
+typedef struct {
+    uint64_t                     newest;
+    uint64_t                     last[PATIENTS + 1];
+} memory_t;
+
 typedef struct {
     history_t                    limits[LIMITS];
     history_t                    grants;
+    memory_t                     memory;
     uint64_t                     since;        /* 0: not challenged */
     ngx_uint_t                   challenger;
 } model_t;
 
 typedef struct {
+    model_t                      accounts[ACCOUNTS];
+    history_t                    shared[LIMITS][VALUES];
+} world_t;
+
+typedef struct {
     ngx_patient_guard_lookup_t   lookup;
     ngx_patient_guard_named_t    named[NAMED];
     int                          patients[NAMED];
+    int                          account;
+    int                          address;
+    int                          value;
+    uint64_t                     novel;
     ngx_patient_guard_tally_t    model;
     ngx_patient_guard_tally_t    redis;
 } op_t;
@@ -61,6 +81,7 @@ typedef struct {
     uint64_t                     seed;
     ngx_patient_guard_limit_t    limits[LIMITS];
     ngx_uint_t                   nlimits;
+    uint64_t                     memory;
     ngx_patient_guard_grants_t   grants;
     op_t                         ops[OPS];
     int                          nops;
@@ -81,7 +102,8 @@ static const char  BESIDE[] = "shared memory beside Redis could go on alone";
 static ngx_patient_guard_shm_t  *beside;       /* notes what Redis says */
 static uint64_t                  state;
 static int                       lookups, refusals, challenges, passes,
-                                 exhausted, folds;
+                                 exhausted, folds, strangers, excuses;
+static world_t                   world;
 
 
 /* splitmix64 (Vigna) */
@@ -205,6 +227,60 @@ charge(history_t *h, int patient)
 }
 
 
+/* of an account, or of what many share; NULL: the limit does not apply */
+
+static history_t *
+history_of(model_t *model, op_t *op, ngx_uint_t i)
+{
+    if (op->lookup.limits[i].key == 0) {
+        return &model->limits[i];
+    }
+
+    return op->value ? &world.shared[i][op->value] : NULL;
+}
+
+
+static void
+model_remember(memory_t *memory, uint64_t now, uint64_t time)
+{
+    int       i;
+    uint64_t  slice;
+
+    slice = now * 32 / time;
+
+    if (memory->newest == 0
+        || (slice < memory->newest && slice + 32 >= memory->newest))
+    {
+        return;
+    }
+
+    memory->newest = slice;
+
+    for (i = 1; i <= PATIENTS; i++) {
+        memory->last[i] = memory->last[i] + 32 < slice
+                          ? 0 : ngx_min(memory->last[i], slice);
+    }
+}
+
+
+static void
+model_see(memory_t *memory, op_t *op)
+{
+    ngx_uint_t  n;
+
+    if (op->lookup.npatients == 0) {
+        return;
+    }
+
+    memory->newest = ngx_max(memory->newest,
+                             op->lookup.now * 32 / op->lookup.memory);
+
+    for (n = 0; n < op->lookup.npatients; n++) {
+        memory->last[op->patients[n]] = memory->newest;
+    }
+}
+
+
 static void
 model_pass(model_t *model, op_t *op)
 {
@@ -214,7 +290,9 @@ model_pass(model_t *model, op_t *op)
     op->model.passed = 1;
 
     for (i = 0; i < op->lookup.nlimits; i++) {
-        if (op->lookup.limits[i].action == NGX_PATIENT_GUARD_CHALLENGE) {
+        if (op->lookup.limits[i].action == NGX_PATIENT_GUARD_CHALLENGE
+            && op->lookup.limits[i].key == 0)
+        {
             model->limits[i].n = 0;
             model->limits[i].newest = op->lookup.now * 32
                                       / op->lookup.limits[i].window;
@@ -225,31 +303,68 @@ model_pass(model_t *model, op_t *op)
 }
 
 
+/* the subjects of a set: patients, or one address or account */
+
+static int
+subject(op_t *op, ngx_patient_guard_limit_t *limit, ngx_uint_t n)
+{
+    switch (limit->signal) {
+
+    case NGX_PATIENT_GUARD_PATIENTS_SEEN:
+        return n < op->lookup.npatients ? op->patients[n] : -1;
+
+    case NGX_PATIENT_GUARD_ADDRESSES:
+        return n || !(op->lookup.records || op->lookup.npatients)
+               ? -1 : op->address;
+
+    default: /* NGX_PATIENT_GUARD_ACCOUNTS */
+        return n || !(op->lookup.records || op->lookup.npatients)
+               ? -1 : op->account;
+    }
+}
+
+
 static void
 model_weigh(model_t *model, op_t *op, ngx_uint_t i)
 {
     uint64_t                     cost;
-    ngx_uint_t                   n, set;
+    ngx_uint_t                   n, set, room;
     history_t                   *h;
     ngx_patient_guard_limit_t   *limit;
     ngx_patient_guard_lookup_t  *lookup;
 
     lookup = &op->lookup;
     limit = &lookup->limits[i];
-    set = (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN);
-    h = &model->limits[i];
+    set = ngx_patient_guard_keeps_set(limit);
+    h = history_of(model, op, i);
 
-    cost = lookup->records;
+    if (h == NULL) {
+        return;
+    }
 
-    if (set) {
-        for (n = cost = 0; n < lookup->npatients; n++) {
-            cost += !known(h, op->patients[n]);
-        }
+    cost = 0;
+
+    if (limit->signal == NGX_PATIENT_GUARD_LOOKUPS) {
+        cost = lookup->records;
+
+    } else if (limit->signal == NGX_PATIENT_GUARD_NEW_PATIENTS) {
+        cost = op->novel;
+
+    } else if (limit->signal == NGX_PATIENT_GUARD_MISSES) {
+        cost = 1;
+    }
+
+    for (n = 0; set && subject(op, limit, n) >= 0; n++) {
+        cost += !known(h, subject(op, limit, n));
     }
 
     op->model.rooms[i].total = left(h, set, 0);
 
-    if (cost) {
+    room = (limit->key && limit->action == NGX_PATIENT_GUARD_CHALLENGE
+            && left(&model->grants, 0, 0));
+    excuses += room;
+
+    if (cost && !room) {
         op->model.rooms[i].wait = wait_for(h, set, cost, limit->count,
                                            lookup->now, limit->window);
     }
@@ -273,22 +388,34 @@ model_charge(model_t *model, op_t *op, ngx_uint_t i)
     ngx_patient_guard_limit_t  *limit;
 
     limit = &op->lookup.limits[i];
-    set = (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN);
-    h = &model->limits[i];
+    set = ngx_patient_guard_keeps_set(limit);
+    h = history_of(model, op, i);
 
-    if (op->lookup.probe) {
+    if (op->lookup.probe || h == NULL
+        || (op->lookup.unnamed
+            && (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
+                || limit->signal == NGX_PATIENT_GUARD_NEW_PATIENTS)))
+    {
         return;
     }
 
-    for (n = 0; !set && n < op->lookup.records; n++) {
+    for (n = 0; limit->signal == NGX_PATIENT_GUARD_LOOKUPS
+                && n < op->lookup.records; n++)
+    {
         charge(h, 0);
     }
 
-    for (n = 0; set && !op->lookup.unnamed && n < op->lookup.npatients; n++) {
-        if (known(h, op->patients[n])
+    for (n = 0; limit->signal == NGX_PATIENT_GUARD_NEW_PATIENTS
+                && n < op->novel; n++)
+    {
+        charge(h, 0);
+    }
+
+    for (n = 0; set && subject(op, limit, n) >= 0; n++) {
+        if (known(h, subject(op, limit, n))
             || left(h, set, 0) < 2 * (uint64_t) limit->count)
         {
-            charge(h, op->patients[n]);
+            charge(h, subject(op, limit, n));
         }
     }
 
@@ -336,9 +463,20 @@ model_count(model_t *model, op_t *op)
     memset(&op->model, 0, sizeof(ngx_patient_guard_tally_t));
 
     move(&model->grants, lookup->now, lookup->grants->window);
+    model_remember(&model->memory, lookup->now, lookup->memory);
+
+    for (i = op->novel = 0; i < lookup->npatients; i++) {
+        op->novel += !model->memory.last[op->patients[i]];
+    }
+
+    strangers += op->novel;
+    op->model.novel = op->novel;
 
     for (i = 0; i < lookup->nlimits; i++) {
-        move(&model->limits[i], lookup->now, lookup->limits[i].window);
+        if (history_of(model, op, i)) {
+            move(history_of(model, op, i), lookup->now,
+                 lookup->limits[i].window);
+        }
     }
 
     if (model->since > lookup->now + 300000) {
@@ -371,6 +509,10 @@ model_count(model_t *model, op_t *op)
         model_charge(model, op, i);
     }
 
+    if (op->model.charged && !lookup->probe && !lookup->unnamed) {
+        model_see(&model->memory, op);
+    }
+
     return verdict;
 }
 
@@ -385,7 +527,7 @@ draw_limits(trace_t *trace)
     ngx_uint_t                  i;
     ngx_patient_guard_limit_t  *limit;
 
-    static char                *names[] = { "", "b", "c", "d", "e" };
+    static char                *names[] = { "", "b", "c", "d", "e", "f" };
     static uint64_t             scales[] = {
         10000, 10001, 32000, 60000, 3600000, 86400000, 2592000000
     };
@@ -397,10 +539,17 @@ draw_limits(trace_t *trace)
         limit = &trace->limits[i];
         name = names[i];
 
-        stores_limit(limit, any(2), scale + any(3) * any(scale), any(4),
+        stores_limit(limit, any(3) ? any(2) : any(6),
+                     scale + any(3) * any(scale), any(4),
                      1 + any(any(3) ? 4 : 9), name);
         limit->id = 0x103 + i;
+        limit->key = (any(4) == 0
+                      || limit->signal == NGX_PATIENT_GUARD_ACCOUNTS);
     }
+
+    /* no clock goes back by more than that: see draw_step() */
+
+    trace->memory = ngx_max(3600000, 16 * scale + any(6 * scale));
 
     trace->grants.count = 1 + any(3);
     trace->grants.window = scale + any(scale);
@@ -457,13 +606,31 @@ draw_aliases(trace_t *trace, op_t *op)
         other = 3 - key;
     }
 
-    op->lookup.account.word[0] = trace->seed;
+    op->lookup.account.word[0] = trace->seed * ACCOUNTS + op->account;
     op->lookup.account.word[1] = key;
 
+    if (op->value) {
+        op->lookup.others[0].current.word[0] = trace->seed * VALUES
+                                               + op->value;
+        op->lookup.others[0].current.word[1] = 0x100 + key;
+    }
+
     if (other) {
-        op->lookup.previous.word[0] = trace->seed;
+        op->lookup.previous.word[0] = op->lookup.account.word[0];
         op->lookup.previous.word[1] = other;
     }
+
+    if (other && op->value) {
+        op->lookup.others[0].previous = op->lookup.others[0].current;
+        op->lookup.others[0].previous.word[1] = 0x100 + other;
+    }
+
+    op->lookup.address.current = key << 32 | (0x1000 + op->address);
+    op->lookup.address.previous = other ? other << 32
+                                          | (0x1000 + op->address) : 0;
+    op->lookup.who.current = key << 32 | (0x2000 + op->account);
+    op->lookup.who.previous = other ? other << 32 | (0x2000 + op->account)
+                                    : 0;
 
     for (i = 0; i < op->lookup.npatients; i++) {
         op->named[i].current = key << 32 | op->patients[i];
@@ -513,16 +680,24 @@ draw_patients(op_t *op)
 
 
 static op_t *
-draw_op(trace_t *trace, model_t *model)
+draw_op(trace_t *trace)
 {
     op_t                        *op;
+    model_t                     *model;
     uint64_t                     proofs[6];
     ngx_patient_guard_lookup_t  *lookup;
 
     op = &trace->ops[trace->nops];
     memset(op, 0, sizeof(op_t));
 
+    op->account = any(4) == 0;
+    op->address = 1 + any(3);
+    op->value = any(VALUES);
+
+    model = &world.accounts[op->account];
+
     lookup = &op->lookup;
+    lookup->memory = trace->memory;
     lookup->limits = trace->limits;
     lookup->nlimits = trace->nlimits;
     lookup->grants = &trace->grants;
@@ -556,6 +731,8 @@ draw_op(trace_t *trace, model_t *model)
  * window), its end included or not, and what this one has or wants.
  */
 
+/* of the same account as the last lookup */
+
 static uint64_t
 charged_within(trace_t *trace, ngx_uint_t limit, uint64_t length, int end,
     int last)
@@ -571,6 +748,10 @@ charged_within(trace_t *trace, ngx_uint_t limit, uint64_t length, int end,
     for (i = 0; i < trace->nops; i++) {
         op = &trace->ops[i];
         age = (now - op->lookup.now) * 32;
+
+        if (op->account != trace->ops[trace->nops - 1].account) {
+            continue;
+        }
 
         if (i == trace->nops - 1 ? !last
             : (!op->model.charged || age > length
@@ -601,6 +782,17 @@ charged_within(trace_t *trace, ngx_uint_t limit, uint64_t length, int end,
 }
 
 
+/* what charged_within() tells of */
+
+static int
+plain(ngx_patient_guard_limit_t *limit)
+{
+    return limit->key == 0
+           && (limit->signal == NGX_PATIENT_GUARD_LOOKUPS
+               || limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN);
+}
+
+
 static int
 never_admits_more(trace_t *trace, ngx_uint_t i)
 {
@@ -610,7 +802,7 @@ never_admits_more(trace_t *trace, ngx_uint_t i)
     op = &trace->ops[trace->nops - 1];
     limit = &trace->limits[i];
 
-    return !op->model.charged || !trace->strict
+    return !op->model.charged || !trace->strict || !plain(limit)
            || limit->action == NGX_PATIENT_GUARD_LOG
            || (limit->action == NGX_PATIENT_GUARD_CHALLENGE && trace->passed)
            || charged_within(trace, i, limit->window * 32, 1, 1)
@@ -627,7 +819,7 @@ never_refuses_early(trace_t *trace, ngx_uint_t i)
     op = &trace->ops[trace->nops - 1];
     limit = &trace->limits[i];
 
-    return op->model.rooms[i].wait == 0
+    return op->model.rooms[i].wait == 0 || !plain(limit)
            || charged_within(trace, i, limit->window * 33, 0, 1)
               > limit->count;
 }
@@ -641,9 +833,10 @@ print_tally(const char *whose, ngx_patient_guard_lookup_t *lookup,
 {
     ngx_uint_t  i;
 
-    printf("#   %-6s charged %d challenged %d by %d passed %d grants %" PRIu64,
-           whose, tally->charged, tally->challenged, (int) tally->challenger,
-           tally->passed, tally->grants_wait);
+    printf("#   %-6s new %d charged %d challenged %d by %d passed %d grants "
+           "%" PRIu64, whose, (int) tally->novel, tally->charged,
+           tally->challenged, (int) tally->challenger, tally->passed,
+           tally->grants_wait);
 
     for (i = 0; i < lookup->nlimits; i++) {
         printf(" | %" PRIu32 " +%" PRIu64, tally->rooms[i].total,
@@ -667,9 +860,9 @@ print_trace(trace_t *trace)
 
     for (n = 0; n < trace->nlimits; n++) {
         limit = &trace->limits[n];
-        printf("# limit %.*s=%" PRIu32 " action %d\n",
+        printf("# limit %.*s=%" PRIu32 " action %d signal %d key %d\n",
                (int) limit->state.len, limit->state.data, limit->count,
-               limit->action);
+               limit->action, limit->signal, limit->key);
     }
 
     printf("# grants %" PRIu32 "/%" PRIu64 "\n", trace->grants.count,
@@ -688,6 +881,9 @@ print_trace(trace_t *trace)
         for (n = 0; n < lookup->npatients; n++) {
             printf(" %d", trace->ops[i].patients[n]);
         }
+
+        printf(" by %d from %d at %d", trace->ops[i].account,
+               trace->ops[i].address, trace->ops[i].value);
 
         printf("\n");
         print_tally("model", lookup, &trace->ops[i].model);
@@ -709,6 +905,7 @@ same(trace_t *trace, op_t *op, const char *whose,
              || (model->challenged && tally->challenger != model->challenger)
              || tally->passed != model->passed
              || tally->grants_wait != model->grants_wait
+             || tally->novel != op->novel
              || tally->outage;
 
     for (i = 0; i < op->lookup.nlimits; i++) {
@@ -729,7 +926,7 @@ same(trace_t *trace, op_t *op, const char *whose,
 /* plays one lookup; returns the name of a rule that it breaks, or NULL */
 
 static const char *
-step(trace_t *trace, model_t *model)
+step(trace_t *trace)
 {
     op_t                          *op;
     ngx_uint_t                     i;
@@ -737,8 +934,8 @@ step(trace_t *trace, model_t *model)
     ngx_patient_guard_verdict_e    verdict;
     ngx_patient_guard_decision_t   decision;
 
-    op = draw_op(trace, model);
-    verdict = model_count(model, op);
+    op = draw_op(trace);
+    verdict = model_count(&world.accounts[op->account], op);
 
     trace->passed |= op->model.passed;
 
@@ -774,6 +971,13 @@ step(trace_t *trace, model_t *model)
         }
     }
 
+    for (i = 0; i < NAMED; i++) {
+
+        /* Redis has to know them by itself */
+
+        op->named[i].known = 0;
+    }
+
     if (with_redis) {
         redis_ask(&op->lookup, &op->redis);
     }
@@ -785,7 +989,7 @@ step(trace_t *trace, model_t *model)
 /* what Redis answered; then the memory beside it has to go on alone */
 
 static const char *
-replies(trace_t *trace, model_t *model)
+replies(trace_t *trace)
 {
     int                        i;
     op_t                      *op;
@@ -803,8 +1007,8 @@ replies(trace_t *trace, model_t *model)
         (void) ngx_patient_guard_floor_note(beside, &op->lookup, &op->redis);
     }
 
-    op = draw_op(trace, model);
-    (void) model_count(model, op);
+    op = draw_op(trace);
+    (void) model_count(&world.accounts[op->account], op);
 
     if (ngx_patient_guard_shm_count(beside, &op->lookup, &tally) != NGX_OK
         || !same(trace, op, "beside", &tally))
@@ -823,10 +1027,9 @@ play(uint64_t seed)
     const char     *broken;
 
     static trace_t  trace;
-    static model_t  model;
 
     memset(&trace, 0, sizeof(trace_t));
-    memset(&model, 0, sizeof(model_t));
+    memset(&world, 0, sizeof(world_t));
 
     state = trace.seed = seed;
     trace.forward = any(2);
@@ -834,15 +1037,17 @@ play(uint64_t seed)
 
     draw_limits(&trace);
 
+    shm->memory = beside->memory = trace.memory;
+
     for (n = 4 + any(OPS - 4); n; n--) {
-        broken = step(&trace, &model);
+        broken = step(&trace);
 
         if (broken) {
             return broken;
         }
     }
 
-    return with_redis ? replies(&trace, &model) : NULL;
+    return with_redis ? replies(&trace) : NULL;
 }
 
 
@@ -861,7 +1066,7 @@ int
 main(void)
 {
     uint64_t     i, n, seed;
-    const char  *broken;
+    const char  *broken, *wrong;
 
     n = wanted("PG_TRACES", 10000);
     seed = wanted("PG_SEED", (uint64_t) time(NULL) << 20);
@@ -878,6 +1083,12 @@ main(void)
 
     stores_close();
 
+    wrong = walk_node(shm->node);
+    ok(wrong == NULL, "its memory is whole: %s", wrong ? wrong : "yes");
+
+    wrong = walk_node(beside->node);
+    ok(wrong == NULL, "and that beside Redis: %s", wrong ? wrong : "yes");
+
     ok(broken != MODEL, "%s", MODEL);
     ok(broken != VERDICT, "%s", VERDICT);
     ok(broken != MORE, "%s", MORE);
@@ -889,11 +1100,13 @@ main(void)
     }
 
     printf("# %d lookups: %d refused, %d challenged, %d passed, %d without "
-           "grants, %d clocks set back\n", lookups, refusals, challenges,
-           passes, exhausted, folds);
+           "grants, %d clocks set back, %d new patients, %d excused\n",
+           lookups, refusals, challenges, passes, exhausted, folds, strangers,
+           excuses);
 
     if (n >= 1000 && broken == NULL) {
-        ok(refusals && challenges && passes && exhausted && folds,
+        ok(refusals && challenges && passes && exhausted && folds
+           && strangers && excuses,
            "the traces come by all that is to be shown");
     }
 

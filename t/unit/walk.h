@@ -13,7 +13,7 @@
 #include "ngx_patient_guard_node.h"
 
 
-enum { NOWHERE = 0, FREE, MEMBER, QUEUE, ENTRY, LETTER };
+enum { NOWHERE = 0, FREE, MEMBER, QUEUE, ENTRY, LETTER, KNOWN };
 
 
 /* a walk through all of a node, and the first thing that is wrong */
@@ -102,7 +102,9 @@ walk_entries(walk_t *walk, ngx_patient_guard_ref_t ref)
             return "an entry does not know where it is";
         }
 
-        if (age > before && queue->id != NGX_PATIENT_GUARD_QUEUE_DOUBTS) {
+        if (age > before && queue->id != NGX_PATIENT_GUARD_QUEUE_DOUBTS
+            && queue->id != NGX_PATIENT_GUARD_QUEUE_SEEN)
+        {
             return "entries are out of order";
         }
 
@@ -135,6 +137,57 @@ walk_entries(walk_t *walk, ngx_patient_guard_ref_t ref)
 }
 
 
+/* whom an account knows: eight buckets in each of two cells */
+
+static inline const char *
+walk_memory(walk_t *walk, ngx_patient_guard_ref_t ref)
+{
+    uint32_t                     cells;
+    ngx_uint_t                   half, n;
+    ngx_patient_guard_ref_t     *heads;
+    ngx_patient_guard_zone_t    *zone;
+    ngx_patient_guard_memory_t  *memory;
+
+    zone = &walk->node->zone;
+    memory = ngx_patient_guard_cell(zone, ref);
+    cells = 0;
+
+    if (memory->none) {
+        return "a memory has entries";
+    }
+
+    if (memory->low == 0 && memory->high == 0 && memory->cells == 0) {
+        return NULL;
+    }
+
+    for (half = 0; half < 2; half++) {
+
+        ref = half ? memory->high : memory->low;
+
+        if (!find_cell(walk, ref, KNOWN)) {
+            return "the buckets of a memory are in two places";
+        }
+
+        heads = ngx_patient_guard_cell(zone, ref);
+
+        for (n = 0; n < 8; n++) {
+            for (ref = heads[n];
+                 ref;
+                 ref = *(ngx_patient_guard_ref_t *) &zone->cells[ref])
+            {
+                if (!find_cell(walk, ref, KNOWN)) {
+                    return "a bucket is in two places";
+                }
+
+                cells++;
+            }
+        }
+    }
+
+    return cells == memory->cells ? NULL : "a memory is miscounted";
+}
+
+
 static inline const char *
 walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
 {
@@ -164,7 +217,9 @@ walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
             continue;
         }
 
-        wrong = walk_entries(walk, ref);
+        wrong = (ngx_patient_guard_queue(zone, ref)->id
+                 == NGX_PATIENT_GUARD_QUEUE_MEMORY)
+                ? walk_memory(walk, ref) : walk_entries(walk, ref);
         if (wrong) {
             return wrong;
         }
