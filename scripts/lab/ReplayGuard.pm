@@ -118,13 +118,13 @@ sub configuration {
     my $realip = $self->{has}{realip} ? 'set_real_ip_from unix:; '
                . 'real_ip_header Replay-Address;' : '';
     my $pages = join '', map { "    location \@$_ { return $_ -; }\n" }
-                grep { $_ != 444 && $_ != 499 && $_ != 408 } 200 .. 599;
+                grep { !/^(?:408|444|499)$/ } 200 .. 599;
     my $guarded = join '', map { <<"LOCATION" } @locations;
     location = $_->[0] {
         patient_guard          $_->[1];
         patient_guard_patient  \$http_replay_patient;
         patient_guard_records  \$http_replay_records;
-        try_files              /none \@\$replay_status;
+        try_files              /none \@\$http_replay_status;
     }
 LOCATION
     return <<"NGINX";
@@ -149,19 +149,14 @@ http {
     open_file_cache_errors       on;
     root                         $folder;
 $temps
-    map \$http_replay_status \$replay_status {
-        "~^(?!408|444|499)[2-5][0-9][0-9]\$"  \$http_replay_status;
-        default                               200;
-    }
 $policies
     server {
     listen unix:$folder/sock;
     $realip
-    add_header Replay-Verdict      \$patient_guard_verdict always;
-    add_header Replay-Limit        \$patient_guard_limit always;
-    add_header Replay-Count        \$patient_guard_count always;
-    add_header Replay-Totals       \$patient_guard_totals always;
-    add_header Replay-Retry-After  \$patient_guard_retry_after always;
+    add_header Replay-Verdict  \$patient_guard_verdict always;
+    add_header Replay-Limit    \$patient_guard_limit always;
+    add_header Replay-Count    \$patient_guard_count always;
+    add_header Replay-Totals   \$patient_guard_totals always;
 $guarded
 $pages
     }

@@ -91,7 +91,7 @@ judged(void *data, const wire_answer_t *answer)
     lookup->limit = days_limit(replay.days, answer->limit,
                                strlen(answer->limit));
 
-    if (answer->status == 503 || answer->status == 500) {
+    if (answer->status == 503 && answer->verdict == WIRE_DENY) {
         replay.unanswered++;
     }
 }
@@ -235,6 +235,16 @@ amount(line_t *line, const char *name, const json_t *value, double otherwise,
 }
 
 
+/* nginx does not answer by others */
+
+static int
+answerable(int status)
+{
+    return status >= 200 && status <= 599
+           && status != 408 && status != 444 && status != 499;
+}
+
+
 /* what the policy uses besides */
 
 static void
@@ -296,6 +306,10 @@ read_line(line_t *line, const json_t *object)
     lookup->records = amount(line, "records",
                              json_object_get(object, "records"), 0,
                              4294967295.0);
+    if (!answerable(lookup->status)) {
+        lookup->status = 200;
+    }
+
     line->role = text(line, "role", json_object_get(object, "role"));
     read_members(line, object);
 
@@ -309,6 +323,21 @@ read_line(line_t *line, const json_t *object)
     } else if (lookup->account == NULL) {
         line->fault = "account";
     }
+}
+
+
+static int
+has_proof(const wire_lookup_t *lookup)
+{
+    size_t  i;
+
+    for (i = 0; i < lookup->nmembers; i++) {
+        if (strcmp(lookup->members[i].name, "proof") == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -345,7 +374,7 @@ send_line(line_t *line)
         wire_send(replay.wire, "/measure", lookup, measured, entry);
     }
 
-    if (replay.passes) {
+    if (replay.passes && !has_proof(lookup)) {
         sprintf(proof, "%.3f", days_account_proof(account, lookup->time));
         member = &line->members[lookup->nmembers++];
         member->name = "proof";

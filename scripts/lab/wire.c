@@ -20,12 +20,15 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 
 #define PATIENCE  60000       /* ms that all are silent before it fails */
 #define ROOM      65536       /* to read into */
 #define EARLY     32768       /* queued before some of it leaves */
+#define MANY      128         /* answers that are read some at a time, */
+#define NAP       500000      /*   so many ns apart                    */
 
 
 typedef struct {
@@ -48,6 +51,7 @@ typedef struct {
 
     buffer_t       out;       /* from the first request without an answer */
     size_t         sent;      /* offset in out */
+    size_t         early;     /* so far some was sent before a flush */
     buffer_t       in;
     size_t         skip;      /* of a body that is still to come */
 
@@ -376,6 +380,7 @@ tidy(line_t *line)
     line->sent -= out->start;
     out->end -= out->start;
     out->start = 0;
+    line->early = out->end;
 
     memmove(line->waits, line->waits + line->first,
             (line->last - line->first) * sizeof(wait_t));
@@ -384,15 +389,15 @@ tidy(line_t *line)
 }
 
 
-static void
-hear(wire_t *wire, line_t *line)
+/* reads what there is; false if that is all there will be */
+
+static int
+take(line_t *line)
 {
-    size_t     before;
     ssize_t    n;
     buffer_t  *in;
 
     in = &line->in;
-    before = line->first;
 
     for ( ;; ) {
         in->data = grown(in->data, &in->size, in->end + ROOM, 1);
@@ -401,7 +406,6 @@ hear(wire_t *wire, line_t *line)
 
         if (n > 0) {
             in->end += n;
-            digest(wire, line);
             continue;
         }
 
@@ -409,10 +413,20 @@ hear(wire_t *wire, line_t *line)
             continue;
         }
 
-        break;
+        return n == -1 && errno == EAGAIN;
     }
+}
 
-    if (n == 0 || errno != EAGAIN) {
+
+static void
+hear(wire_t *wire, line_t *line)
+{
+    int  open;
+
+    open = take(line);
+    digest(wire, line);
+
+    if (!open) {
         if (!line->closing) {
             errx(1, "%s: the server has gone", wire->path);
         }
@@ -422,9 +436,7 @@ hear(wire_t *wire, line_t *line)
         dial(wire, line);
     }
 
-    if (line->first > before) {
-        tidy(line);
-    }
+    tidy(line);
 }
 
 
@@ -536,7 +548,9 @@ wire_send(wire_t *wire, const char *location, const wire_lookup_t *lookup,
 
     wire->waiting++;
 
-    if (line->out.end - line->sent > EARLY && line->events == EPOLLIN) {
+    if (line->out.end > line->early + EARLY) {
+        line->early = line->out.end;
+        (void) take(line);
         speak(wire, line);
     }
 }
@@ -549,12 +563,22 @@ wire_flush(wire_t *wire)
     line_t             *line;
     struct epoll_event  events[64];
 
+    static const struct timespec  nap = { 0, NAP };
+
+    for (line = wire->lines; line < wire->lines + wire->nlines; line++) {
+        hear(wire, line);
+    }
+
     while (wire->waiting) {
 
         for (line = wire->lines; line < wire->lines + wire->nlines; line++) {
             if (line->sent < line->out.end && line->events == EPOLLIN) {
                 speak(wire, line);
             }
+        }
+
+        if (wire->waiting > MANY) {
+            nanosleep(&nap, NULL);
         }
 
         n = epoll_wait(wire->epoll, events, 64, PATIENCE);
