@@ -33,8 +33,8 @@ sub unquote {
 sub token {
     my ($text) = @_;
 
-    $$text =~ /\G(?:\s+|#[^\n]*)*/gc;
-    return undef if $$text =~ /\G\z/gc;
+    $$text =~ /\G(?:\s+|#[^\n]*)+/gc;
+    return undef if (pos($$text) // 0) == length $$text;
     return $1 if $$text =~ /\G([;{}])/gc;
     return [unquote($1)] if $$text =~ /\G"((?:[^"\\]|\\.)*)"/gcs;
     return [unquote($1)] if $$text =~ /\G'((?:[^'\\]|\\.)*)'/gcs;
@@ -60,6 +60,7 @@ sub statements {
             push @found, { words => [@words] };
             @words = ();
         } elsif ($token eq '}') {
+            die "unexpected \"}\"\n" if @words || !$nested;
             return \@found;
         } elsif (@words && $words[0] =~ /_by_lua_block$/) {
             $$text =~ /\G((?:[^{}]|\{(?1)\})*)\}/gc;

@@ -42,7 +42,8 @@
 typedef struct {
     wire_lookup_t   lookup;
     wire_member_t   members[MEMBERS + 1];
-    char            numbers[MEMBERS][32];
+    char            numbers[MEMBERS + 4][32];  /* that are wanted as texts */
+    int             nnumbers;
     const char     *role;
     const char     *fault;
 } line_t;
@@ -193,24 +194,38 @@ is_there(const json_t *value)
 }
 
 
+/* a text, or a number as one; NULL if there is nothing, or a fault */
+
 static const char *
 text(line_t *line, const char *name, const json_t *value)
 {
+    char  *number;
+
     if (!is_there(value)) {
         return NULL;
     }
 
-    if (!json_is_string(value)) {
+    if (json_is_string(value) && json_string_length(value) <= LONGEST) {
+        return json_string_value(value);
+    }
+
+    number = line->numbers[line->nnumbers++];
+
+    if (json_is_integer(value)) {
+        sprintf(number, "%lld", json_integer_value(value));
+
+    } else if (json_is_real(value)) {
+        sprintf(number, "%.16g", json_real_value(value));
+
+    } else if (json_is_boolean(value)) {
+        sprintf(number, "%d", json_is_true(value));
+
+    } else {
         line->fault = name;
         return NULL;
     }
 
-    if (json_string_length(value) > LONGEST) {
-        line->fault = name;
-        return NULL;
-    }
-
-    return json_string_value(value);
+    return number;
 }
 
 
@@ -258,22 +273,7 @@ read_members(line_t *line, const json_t *object)
         value = json_object_get(object, replay.names[i]);
         member = &line->members[line->lookup.nmembers];
         member->name = replay.names[i];
-        member->value = NULL;
-
-        if (json_is_string(value)) {
-            member->value = text(line, member->name, value);
-
-        } else if (json_is_integer(value)) {
-            sprintf(line->numbers[i], "%lld", json_integer_value(value));
-            member->value = line->numbers[i];
-
-        } else if (json_is_real(value)) {
-            sprintf(line->numbers[i], "%.16g", json_real_value(value));
-            member->value = line->numbers[i];
-
-        } else if (json_is_boolean(value)) {
-            member->value = json_is_true(value) ? "1" : "0";
-        }
+        member->value = text(line, member->name, value);
 
         if (member->value) {
             replay.seen[i]++;
@@ -292,6 +292,7 @@ read_line(line_t *line, const json_t *object)
     memset(lookup, 0, sizeof(wire_lookup_t));
     lookup->members = line->members;
     line->fault = NULL;
+    line->nnumbers = 0;
 
     lookup->time = amount(line, "time", json_object_get(object, "time"), 0,
                           4294967295.0);
