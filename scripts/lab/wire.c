@@ -11,6 +11,7 @@
 
 #include "wire.h"
 
+#include <ctype.h>
 #include <err.h>
 #include <errno.h>
 #include <stdint.h>
@@ -130,14 +131,18 @@ append_field(buffer_t *b, const char *name, const char *value)
 }
 
 
+/* "fold": whatever the case of its letters, as of one account */
+
 static uint64_t
-hash(const char *s)
+hash(const char *s, int fold)
 {
+    int       c;
     uint64_t  h;
 
     /* FNV-1a */
     for (h = 0xcbf29ce484222325ULL; *s; s++) {
-        h = (h ^ (unsigned char) *s) * 0x100000001b3ULL;
+        c = (unsigned char) *s;
+        h = (h ^ (fold ? tolower(c) : c)) * 0x100000001b3ULL;
     }
 
     return h ^ h >> 32;
@@ -492,7 +497,7 @@ append_lookup(buffer_t *out, const char *location, const wire_lookup_t *lookup)
         }
 
         append(out, text, sprintf(text, "?%016llx",
-                                  (unsigned long long) hash(uri)));
+                                  (unsigned long long) hash(uri, 0)));
     }
 
     append(out, " HTTP/1.1\r\nHost: replay\r\n",
@@ -534,7 +539,7 @@ wire_send(wire_t *wire, const char *location, const wire_lookup_t *lookup,
     line_t  *line;
     wait_t  *wait;
 
-    line = &wire->lines[hash(lookup->account) % wire->nlines];
+    line = &wire->lines[hash(lookup->account, 1) % wire->nlines];
 
     before = line->out.end;
     append_lookup(&line->out, location, lookup);
