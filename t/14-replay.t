@@ -110,6 +110,19 @@ replay: 1 of 6 lookups have "boss", which the policy uses
 replay: 3 of 6 lookups have "quota", which the policy uses
 ERR
 
+for (['15s', '1 dupont throttle patients/10s 1, 100 dupont deny patients/1d 2'],
+     ['1s', '1 dupont throttle patients/10s 1'])
+{
+    my ($delay, $says) = @$_;
+    ($events) = events("
+account  \$portal_account;
+limit    patients=1/10s throttle;
+limit    patients=2/1d deny;
+throttle_delay $delay;
+", lines(map { [$_, patient => $_] } 0, 1, 100));
+    is($events, $says, "who is throttled is held for $delay at the most");
+}
+
 # --- challenges
 
 sub challenges {
@@ -132,6 +145,10 @@ push @{$log[$_]}, auth => 1646956800 for 0 .. 4;
 is(challenges($challenge, lines(@log)), '1 2 3 4', "the log's own proof");
 $log[3][4] = 1646956803;
 is(challenges($challenge, lines(@log), '--no-passes'), '1 2');
+(undef, undef, $err) = events($challenge, $log);
+is($err, '', 'nobody asks for a proof that is not needed');
+(undef, undef, $err) = events($challenge, $log, '--no-passes');
+like($err, qr/^replay: no line has "auth", which the policy uses$/m);
 
 # --- what accounts did a day: n patients for the n-th of ten, and by role
 

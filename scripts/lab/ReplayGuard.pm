@@ -153,10 +153,11 @@ $policies
     server {
     listen unix:$folder/sock;
     $realip
-    add_header Replay-Verdict  \$patient_guard_verdict always;
-    add_header Replay-Limit    \$patient_guard_limit always;
-    add_header Replay-Count    \$patient_guard_count always;
-    add_header Replay-Totals   \$patient_guard_totals always;
+    add_header Replay-Verdict      \$patient_guard_verdict always;
+    add_header Replay-Limit        \$patient_guard_limit always;
+    add_header Replay-Count        \$patient_guard_count always;
+    add_header Replay-Totals       \$patient_guard_totals always;
+    add_header Replay-Retry-After  \$patient_guard_retry_after always;
 $guarded
 $pages
     }

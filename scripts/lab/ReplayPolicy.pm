@@ -217,13 +217,27 @@ sub account {
         . ((grep { $_ eq 'fold' } @words) ? ' fold' : '') . ';';
 }
 
-# What the account proves himself by: the log's own member where it has one,
+my %SECONDS = (ms => 0.001, s => 1, m => 60, '' => 1);
+
+# seconds that a throttled lookup is held, where something throttles
+sub delay {
+    my ($policy) = @_;
+
+    return 0 unless grep { $_->{action} eq 'throttle' } limits($policy);
+    my ($delay) = named($policy, 'throttle_delay');
+    return 5 unless ($delay->[1] // '') =~ /^(\d+)(ms|[sm]|)$/;
+    return $1 * $SECONDS{$2};
+}
+
+# What the account proves itself by: the log's own member where it has one,
 # else what the driver says.  A map, for http.
 sub proof {
     my ($policy) = @_;
 
     my ($proof) = named($policy, 'proof');
+    local $policy->{members} = {};
     my $own = $proof ? moved($policy, $proof->[1] // '') : '';
+    $policy->{proofs} = $policy->{members};
     return "map \"$own\" \$replay_proof {\n"
         . "    \"\"       \$http_replay_proof;\n"
         . "    default  " . ($own eq '' ? '""' : quote($own)) . ";\n}\n";

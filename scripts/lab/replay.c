@@ -4,11 +4,12 @@
  * limits with counts that nobody reaches.  What is wrong with the log goes to
  * stderr, line by line.
  *
- *     replay [-epq] [-c CONNECTIONS] [-k SKEW] [-m NAME,...] [-s SHARE]
- *            SOCKET REPORT
+ *     replay [-epq] [-c CONNECTIONS] [-d DELAY] [-k SKEW] [-m NAME,...]
+ *            [-s SHARE] SOCKET REPORT
  *
  *   -e    each verdict other than allow to stdout
  *   -p    who is challenged proves himself by his next lookup
+ *   -d    seconds that a throttled lookup may be held
  *   -k    seconds that a line may be late without being unsorted
  *   -m    members that the policy uses
  *   -s    of the account-days that may go over a count that is suggested
@@ -53,13 +54,14 @@ typedef struct {
     wire_t         *wire;
     days_t         *days;
     int             events, passes, measures;
-    double          skew;
+    double          skew, delay;
 
     const char     *names[MEMBERS];            /* of members */
     uint64_t        seen[MEMBERS];
     int             nnames;
 
     days_lookup_t   batch[BATCH];
+    json_t         *objects[BATCH];            /* theirs, or NULL */
     size_t          n;
     double          start;                     /* of the batch, log time */
 
@@ -83,10 +85,8 @@ now(void)
 
 
 static void
-judged(void *data, const wire_answer_t *answer)
+take_verdict(days_lookup_t *lookup, const wire_answer_t *answer)
 {
-    days_lookup_t  *lookup = data;
-
     lookup->verdict = answer->verdict;
     lookup->count = answer->count;
     lookup->limit = days_limit(replay.days, answer->limit,
@@ -158,6 +158,7 @@ flush(void)
         }
 
         days_count(replay.days, lookup);
+        json_decref(replay.objects[i]);
     }
 
     replay.n = 0;
@@ -327,6 +328,41 @@ read_line(line_t *line, const json_t *object)
 }
 
 
+/* it was held, and comes when there is room */
+
+static void
+judged_again(void *data, const wire_answer_t *answer)
+{
+    days_lookup_t  *lookup = data;
+
+    if (answer->verdict != WIRE_ALLOW) {
+        take_verdict(lookup, answer);
+    }
+}
+
+
+static void
+judged(void *data, const wire_answer_t *answer)
+{
+    days_lookup_t  *lookup = data;
+
+    json_t  *object;
+    line_t   line;
+
+    take_verdict(lookup, answer);
+
+    object = replay.objects[lookup - replay.batch];
+
+    if (object && answer->verdict == WIRE_THROTTLE
+        && answer->retry_after > 0 && answer->retry_after <= replay.delay)
+    {
+        read_line(&line, object);
+        line.lookup.time += answer->retry_after;
+        wire_send(replay.wire, "/judge", &line.lookup, judged_again, lookup);
+    }
+}
+
+
 static int
 has_proof(const wire_lookup_t *lookup)
 {
@@ -343,7 +379,7 @@ has_proof(const wire_lookup_t *lookup)
 
 
 static void
-send_line(line_t *line)
+send_line(line_t *line, json_t *object)
 {
     char             proof[32];
     wire_lookup_t   *lookup;
@@ -366,6 +402,7 @@ send_line(line_t *line)
     account = days_account(replay.days, lookup->account,
                            line->role ? line->role : "all");
 
+    replay.objects[replay.n] = replay.delay > 0 ? json_incref(object) : NULL;
     entry = &replay.batch[replay.n++];
     memset(entry, 0, sizeof(days_lookup_t));
     entry->account = account;
@@ -434,7 +471,7 @@ take_line(const char *s, size_t len)
         replay.last = line.lookup.time;
     }
 
-    send_line(&line);
+    send_line(&line, object);
     json_decref(object);
 }
 
@@ -480,11 +517,15 @@ main(int argc, char **argv)
     share = .001;
     connections = 64;
 
-    while ((option = getopt(argc, argv, "c:ek:m:pqs:")) != -1) {
+    while ((option = getopt(argc, argv, "c:d:ek:m:pqs:")) != -1) {
         switch (option) {
 
         case 'c':
             connections = atoi(optarg);
+            break;
+
+        case 'd':
+            replay.delay = atof(optarg);
             break;
 
         case 'e':
@@ -523,7 +564,7 @@ main(int argc, char **argv)
     }
 
     if (argc - optind != 2) {
-        errx(1, "usage: replay [-epq] [-c CONNECTIONS] [-k SKEW] "
+        errx(1, "usage: replay [-epq] [-c CONNECTIONS] [-d DELAY] [-k SKEW] "
              "[-m NAME,...] [-s SHARE] SOCKET REPORT");
     }
 
