@@ -121,15 +121,15 @@ sub step {
     return $power * 10;
 }
 
-# what was refused, day by day
+# bars by day, one on the other: { colour, a day's value } each
 sub day_plot {
-    my ($days) = @_;
+    my ($what, $days, @series) = @_;
 
     my ($width, $height, $left, $bottom) = (900, 240, 60, 210);
     my ($most, @parts) = (1);
     for my $day (@$days) {
         my $sum = 0;
-        $sum += $day->{verdicts}{$_} for qw(throttle challenge deny);
+        $sum += $_->[1]->($day) for @series;
         $most = $sum if $sum > $most;
     }
     my $step = step($most);
@@ -146,20 +146,35 @@ sub day_plot {
     for my $i (0 .. $#$days) {
         my ($day, $y) = ($days->[$i], $bottom);
         my $x = $left + $slot * ($i + 0.5);
-        my $title = "$day->{day}: " . join(', ', map {
-            "$_ " . grouped($day->{verdicts}{$_})
-        } qw(allow throttle challenge deny));
-        for my $verdict (qw(throttle challenge deny)) {
-            my $tall = 190 * $day->{verdicts}{$verdict} / $most or next;
+        my $title = "$day->{day}, " . grouped($day->{accounts})
+            . ' accounts: ' . join(', ', map {
+                  "$_->[0] " . grouped($_->[1]->($day)) } @series);
+        for (@series) {
+            my ($colour, $value) = @$_;
+            my $tall = 190 * $value->($day) / $most or next;
             $y -= $tall;
             push @parts, sprintf '<rect x="%.1f" y="%.1f" width="%.1f" '
                 . 'height="%.1f" fill="var(--%s)"><title>%s</title></rect>',
-                $x - $bar / 2, $y, $bar, $tall, $verdict, text($title);
+                $x - $bar / 2, $y, $bar, $tall, $colour, text($title);
         }
         push @parts, label($x, $bottom + 18, 'middle', substr $day->{day}, 5)
             if $i % $every == 0;
     }
-    return svg($width, $height, 'refused lookups by day', @parts);
+    return svg($width, $height, $what, @parts);
+}
+
+sub days {
+    my ($days) = @_;
+
+    my @verdicts = qw(throttle challenge deny);
+    return "<h2>Lookups that were stopped, by day</h2>\n"
+        . key(map { [$_, $_] } @verdicts)
+        . day_plot('lookups that were stopped, by day', $days, map {
+              my $verdict = $_;
+              [$verdict, sub { $_[0]{verdicts}{$verdict} }] } @verdicts)
+        . "<h2>Accounts that were challenged, by day</h2>\n"
+        . day_plot('accounts that were challenged, by day', $days,
+                   ['challenge', sub { $_[0]{challenged} }]);
 }
 
 # share of account-days (down to one in 100,000) over a count, both logarithmic
@@ -301,9 +316,7 @@ sub page {
         . "Lines of the log: " . grouped($report->{lines}) . ', skipped: '
         . grouped($report->{skipped}) . ', out of order: '
         . grouped($report->{unsorted}) . ".</p>\n" . tiles($report)
-        . "<h2>Lookups that were stopped, by day</h2>\n"
-        . key(map { [$_, $_] } qw(throttle challenge deny))
-        . day_plot($report->{days})
+        . days($report->{days})
         . "<h2>Days of accounts, by role</h2>\n"
         . table(1, ['role', 'account-days', 'throttled', 'challenged',
                     'denied', 'share challenged'], @roles)

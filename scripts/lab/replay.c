@@ -5,7 +5,7 @@
  * stderr, line by line.
  *
  *     replay [-epq] [-c CONNECTIONS] [-d DELAY] [-k SKEW] [-m NAME,...]
- *            [-s SHARE] SOCKET REPORT
+ *            [-s SHARE] [-t SPAN] SOCKET REPORT
  *
  *   -e    each verdict other than allow to stdout
  *   -p    who is challenged proves himself by his next lookup
@@ -13,6 +13,8 @@
  *   -k    seconds that a line may be late without being unsorted
  *   -m    members that the policy uses
  *   -s    of the account-days that may go over a count that is suggested
+ *   -t    seconds of the log that are under way at once: on several
+ *         connections, accounts are so far apart
  *
  * Exits with 0, or 1 if the server fails; whether all lines were good is for
  * the REPORT to tell.
@@ -33,7 +35,6 @@
 
 
 #define BATCH     16384       /* lookups that are under way at once */
-#define EPOCH     30          /* s of the log that they span */
 #define MEMBERS   32
 #define LONGEST   60000       /* of a member; nginx takes 64k */
 
@@ -54,7 +55,7 @@ typedef struct {
     wire_t         *wire;
     days_t         *days;
     int             events, passes, measures;
-    double          skew, delay;
+    double          skew, delay, span;
 
     const char     *names[MEMBERS];            /* of members */
     uint64_t        seen[MEMBERS];
@@ -390,7 +391,7 @@ send_line(line_t *line, json_t *object)
     lookup = &line->lookup;
 
     if (replay.n == BATCH
-        || (replay.n && lookup->time >= replay.start + EPOCH))
+        || (replay.n && lookup->time >= replay.start + replay.span))
     {
         flush();
     }
@@ -515,9 +516,10 @@ main(int argc, char **argv)
     ssize_t   len;
 
     share = .001;
-    connections = 64;
+    connections = 1;
+    replay.span = 30;
 
-    while ((option = getopt(argc, argv, "c:d:ek:m:pqs:")) != -1) {
+    while ((option = getopt(argc, argv, "c:d:ek:m:pqs:t:")) != -1) {
         switch (option) {
 
         case 'c':
@@ -558,6 +560,10 @@ main(int argc, char **argv)
             share = atof(optarg);
             break;
 
+        case 't':
+            replay.span = atof(optarg);
+            break;
+
         default:
             return 1;
         }
@@ -565,7 +571,7 @@ main(int argc, char **argv)
 
     if (argc - optind != 2) {
         errx(1, "usage: replay [-epq] [-c CONNECTIONS] [-d DELAY] [-k SKEW] "
-             "[-m NAME,...] [-s SHARE] SOCKET REPORT");
+             "[-m NAME,...] [-s SHARE] [-t SPAN] SOCKET REPORT");
     }
 
     replay.wire = wire_open(argv[optind], connections);
