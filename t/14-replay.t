@@ -123,6 +123,34 @@ throttle_delay $delay;
     is($events, $says, "who is throttled is held for $delay at the most");
 }
 
+# --- signals, and limits that accounts share
+
+($events, $summary) = events('
+account  $account;
+memory   7d;
+limit    misses=2/1h deny;
+limit    accounts=2/1h per=$remote_addr challenge;
+limit    new_patients=3/1d per=${portal_unit} log;
+limit    addresses=2/1d deny;
+limit    lookups=1000/1h per=all deny name=whole;
+', lines(
+    (map { [$_, patient => $_, status => $_ == 1 ? 410 : 404,
+            address => '10.0.0.1', portal_unit => 'u'] }
+     store() eq 'redis' ? () : 0 .. 2),
+    (map { [3 + $_, account => "a$_", patient => $_, address => '10.0.0.7',
+            portal_unit => 'u'] } 0 .. 2),
+    (map { [10 + $_, account => 'b', patient => 1, address => "10.0.1.$_",
+            portal_unit => 'v'] } 0 .. 2)));
+is($events, (store() eq 'redis' ? '' : '2 dupont deny misses/1h 2, ')
+   . '5 a2 challenge accounts/1h/remote_addr 2, 12 b deny addresses/1d 2',
+   'each has what it counts');
+is(join(' ', map { "$_->{limit}=$_->{roles}[0]{max}" } @{$summary->{limits}}),
+   store() eq 'redis'
+   ? 'misses/1h=0 accounts/1h/remote_addr=3 new_patients/1d/portal_unit=3 '
+     . 'addresses/1d=3 whole=6'
+   : 'misses/1h=3 accounts/1h/remote_addr=3 new_patients/1d/portal_unit=6 '
+     . 'addresses/1d=3 whole=9', 'and its own name');
+
 # --- challenges
 
 sub challenges {

@@ -192,8 +192,8 @@ sub limit {
         }
     }
     my $per = $limit{options}{per};
-    $limit{name} = $limit{options}{name}
-        // "$signal/$window" . (defined $per ? "/$per" : '');
+    $limit{name} = $limit{options}{name} // "$signal/$window"
+        . (defined $per ? '/' . $per =~ s/[\$\{\}\x00-\x20]//gr : '');
     return \%limit;
 }
 
@@ -243,6 +243,17 @@ sub proof {
         . "    default  " . ($own eq '' ? '""' : quote($own)) . ";\n}\n";
 }
 
+# a limit keeps its name, of which "per" may be a part
+sub named_limit {
+    my ($policy, @words) = @_;
+
+    my $limit = limit(@words);
+    push @words, "name=$limit->{name}"
+        if $limit && defined $limit->{options}{per}
+           && !defined $limit->{options}{name};
+    return directive($policy, @words);
+}
+
 # the block as it is judged by; %more: what is put in
 sub judging {
     my ($policy, @more) = @_;
@@ -250,7 +261,8 @@ sub judging {
     return join '', "patient_guard_policy $policy->{name} {\n",
         (map { "    $_\n" } account($policy), 'clock $http_replay_time;',
          'proof $replay_proof;', 'throttle_delay 1ms;', @more),
-        (map { directive($policy, @$_) }
+        (map { $_->[0] eq 'limit' ? named_limit($policy, @$_)
+                                  : directive($policy, @$_) }
          grep { $_->[0] !~ $DROPPED } @{$policy->{directives}}), "}\n";
 }
 
@@ -274,7 +286,7 @@ sub measuring {
         my %options = %{$limit->{options} // {}};
         my $rate = "$limit->{signal}=" . raised($limit, $factor)
             . "/$limit->{window}";
-        directive($policy, 'limit', $rate, 'log',
+        named_limit($policy, 'limit', $rate, 'log',
                   map { "$_=$options{$_}" }
                   grep { defined $options{$_} } qw(per name))
     } limits($policy);
