@@ -67,7 +67,8 @@ sub whole {
 like(says(whole($_)), qr/test is successful/, 'README.md: ' . (/(\S.*)/)[0])
     for @shown;
 
-my @policies = grep { !m{/fhir} } glob 'scripts/policies/*.conf';
+my @policies = grep { !m{/(?:fhir|replay)} }
+    glob 'scripts/policies/*.conf';
 
 cmp_ok(scalar @policies, '>=', 3, 'there are policies to begin with');
 
@@ -98,5 +99,9 @@ like(says(slurp('scripts/policies/pharmacy.conf') . "include fhir.conf;"
           . 'proxy_pass http://127.0.0.1:1; } '
           . 'location ^~ /fhir/$graphql { return 404; } }'),
      qr/test is successful/, 'scripts/policies/fhir.conf and its location');
+
+like(says(slurp('scripts/policies/replay-log.conf')
+          . 'access_log guard.json patient_guard if=$patient_guard_account;'),
+     qr/test is successful/, 'scripts/policies/replay-log.conf');
 
 done_testing();
