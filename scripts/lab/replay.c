@@ -481,7 +481,7 @@ static void
 report(const char *path, double share, double seconds)
 {
     int      i;
-    json_t  *report, *members;
+    json_t  *report, *members, *days;
 
     members = json_object();
     for (i = 0; i < replay.nnames; i++) {
@@ -498,11 +498,15 @@ report(const char *path, double share, double seconds)
                        "first", replay.first, "last", replay.last,
                        "seconds", seconds, "share", share,
                        "members", members);
-    json_object_update(report, days_report(replay.days, share));
+    days = days_report(replay.days, share);
+    json_object_update(report, days);
+    json_decref(days);
 
     if (json_dump_file(report, path, JSON_REAL_PRECISION(16)) == -1) {
         err(1, "%s", path);
     }
+
+    json_decref(report);
 }
 
 
@@ -585,6 +589,7 @@ main(int argc, char **argv)
         take_line(line, len);
     }
 
+    free(line);
     flush();
     report(argv[optind + 1], share, now() - start);
     wire_close(replay.wire);
