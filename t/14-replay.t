@@ -151,6 +151,10 @@ is(join(' ', map { "$_->{limit}=$_->{roles}[0]{max}" } @{$summary->{limits}}),
    : 'misses/1h=3 accounts/1h/remote_addr=3 new_patients/1d/portal_unit=6 '
      . 'addresses/1d=3 whole=9', 'and its own name');
 
+(undef, undef, $err) =
+    events('account $a; limit accounts=2/1h per=$remote_addr log;', line(0));
+is($err, qq(replay: no line has "address", which the policy uses\n));
+
 # --- challenges
 
 sub challenges {

@@ -163,6 +163,8 @@ sub moved {
         if ($name !~ $OWN) {
             $policy->{members}{$name} = 1;
             $name = "http_replay_$name";
+        } else {
+            $policy->{addresses} = 1;
         }
         "\${$name}"
     }ge;
@@ -248,6 +250,7 @@ sub named_limit {
     my ($policy, @words) = @_;
 
     my $limit = limit(@words);
+    $policy->{addresses} = 1 if $limit && $limit->{signal} eq 'addresses';
     push @words, "name=$limit->{name}"
         if $limit && defined $limit->{options}{per}
            && !defined $limit->{options}{name};

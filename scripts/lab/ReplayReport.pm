@@ -49,9 +49,10 @@ sub read_report {
 
 # what the policy asks the log for in vain
 sub missing {
-    my ($report) = @_;
+    my ($report, $policy) = @_;
 
     my %seen = %{$report->{members}};
+    $seen{address} = $report->{addressed} if $policy->{addresses};
     my $proofs = delete $report->{proofs};
     # who is challenged proves himself without them
     delete @seen{grep { !$seen{$_} } @$proofs} if $report->{passes};

@@ -4,8 +4,8 @@
  * limits with counts that nobody reaches.  What is wrong with the log goes to
  * stderr, line by line.
  *
- *     replay [-epq] [-c CONNECTIONS] [-d DELAY] [-k SKEW] [-m NAME,...]
- *            [-s SHARE] [-t SPAN] SOCKET REPORT
+ *     replay [-epq] [-d DELAY] [-k SKEW] [-m NAME,...] [-s SHARE] [-t SPAN]
+ *            SOCKET REPORT
  *
  *   -e    each verdict other than allow to stdout
  *   -p    who is challenged proves himself by his next lookup
@@ -13,8 +13,8 @@
  *   -k    seconds that a line may be late without being unsorted
  *   -m    members that the policy uses
  *   -s    of the account-days that may go over a count that is suggested
- *   -t    seconds of the log that are under way at once: on several
- *         connections, accounts are so far apart
+ *   -t    seconds of the log that are under way at once: one connection keeps
+ *         their order, but what is held comes behind them
  *
  * Exits with 0, or 1 if the server fails; whether all lines were good is for
  * the REPORT to tell.
@@ -67,6 +67,7 @@ typedef struct {
     double          start;                     /* of the batch, log time */
 
     uint64_t        lines, lookups, skipped, unsorted, unanswered;
+    uint64_t        addressed;
     double          first, last;
 } replay_t;
 
@@ -464,6 +465,8 @@ take_line(const char *s, size_t len)
         replay.unsorted++;
     }
 
+    replay.addressed += line.lookup.address != NULL;
+
     if (replay.lookups++ == 0 || line.lookup.time < replay.first) {
         replay.first = line.lookup.time;
     }
@@ -489,11 +492,13 @@ report(const char *path, double share, double seconds)
                             json_integer(replay.seen[i]));
     }
 
-    report = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}",
+    report = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
+                       "s:o}",
                        "lines", (json_int_t) replay.lines,
                        "lookups", (json_int_t) replay.lookups,
                        "skipped", (json_int_t) replay.skipped,
                        "unsorted", (json_int_t) replay.unsorted,
+                       "addressed", (json_int_t) replay.addressed,
                        "unanswered", (json_int_t) replay.unanswered,
                        "first", replay.first, "last", replay.last,
                        "seconds", seconds, "share", share,
@@ -513,22 +518,17 @@ report(const char *path, double share, double seconds)
 int
 main(int argc, char **argv)
 {
-    int       option, connections;
+    int       option;
     char     *line, *name;
     double    share, start;
     size_t    size;
     ssize_t   len;
 
     share = .001;
-    connections = 1;
     replay.span = 30;
 
-    while ((option = getopt(argc, argv, "c:d:ek:m:pqs:t:")) != -1) {
+    while ((option = getopt(argc, argv, "d:ek:m:pqs:t:")) != -1) {
         switch (option) {
-
-        case 'c':
-            connections = atoi(optarg);
-            break;
 
         case 'd':
             replay.delay = atof(optarg);
@@ -574,11 +574,11 @@ main(int argc, char **argv)
     }
 
     if (argc - optind != 2) {
-        errx(1, "usage: replay [-epq] [-c CONNECTIONS] [-d DELAY] [-k SKEW] "
+        errx(1, "usage: replay [-epq] [-d DELAY] [-k SKEW] "
              "[-m NAME,...] [-s SHARE] [-t SPAN] SOCKET REPORT");
     }
 
-    replay.wire = wire_open(argv[optind], connections);
+    replay.wire = wire_open(argv[optind], 1);
     replay.days = days_open();
 
     line = NULL;

@@ -14,11 +14,11 @@
 #include <ctype.h>
 #include <err.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -48,7 +48,6 @@ typedef struct {
 typedef struct {
     int            fd;
     int            closing;   /* the last answer said so */
-    uint32_t       events;    /* asked of epoll */
 
     buffer_t       out;       /* from the first request without an answer */
     size_t         sent;      /* offset in out */
@@ -63,8 +62,8 @@ typedef struct {
 
 struct wire_s {
     char           path[sizeof(((struct sockaddr_un *) 0)->sun_path)];
-    int            epoll;
     line_t        *lines;
+    struct pollfd *polls;     /* one each */
     unsigned       nlines;
     size_t         waiting;
 };
@@ -99,35 +98,51 @@ append(buffer_t *b, const char *s, size_t len)
 }
 
 
+static void
+append_text(buffer_t *b, const char *s)
+{
+    append(b, s, strlen(s));
+}
+
+
 /* a field; what would end it is another control character */
 
 static void
 append_field(buffer_t *b, const char *name, const char *value)
 {
-    char   *p;
-    size_t  len;
+    size_t  i;
 
-    append(b, "Replay-", sizeof("Replay-") - 1);
-    len = strlen(name);
-    append(b, name, len);
+    append_text(b, "Replay-");
+    i = b->end;
+    append_text(b, name);
 
-    for (p = b->data + b->end - len; p < b->data + b->end; p++) {
-        if (*p == '_') {
-            *p = '-';
+    for ( /* void */ ; i < b->end; i++) {
+        if (b->data[i] == '_') {
+            b->data[i] = '-';
         }
     }
 
-    append(b, ": ", 2);
-    len = strlen(value);
-    append(b, value, len);
+    append_text(b, ": ");
+    i = b->end;
+    append_text(b, value);
 
-    for (p = b->data + b->end - len; p < b->data + b->end; p++) {
-        if (*p == '\r' || *p == '\n') {
-            *p = '\1';
+    for ( /* void */ ; i < b->end; i++) {
+        if (b->data[i] == '\r' || b->data[i] == '\n') {
+            b->data[i] = '\1';
         }
     }
 
-    append(b, "\r\n", 2);
+    append_text(b, "\r\n");
+}
+
+
+static void
+append_number(buffer_t *b, const char *name, double n, int decimals)
+{
+    char  text[64];
+
+    snprintf(text, sizeof(text), "%.*f", decimals, n);
+    append_field(b, name, text);
 }
 
 
@@ -153,7 +168,6 @@ static void
 dial(wire_t *wire, line_t *line)
 {
     struct sockaddr_un  sun;
-    struct epoll_event  ev;
 
     memset(&sun, 0, sizeof(sun));
     sun.sun_family = AF_UNIX;
@@ -166,14 +180,6 @@ dial(wire_t *wire, line_t *line)
         err(1, "%s", wire->path);
     }
 
-    line->events = EPOLLIN;
-    ev.events = EPOLLIN;
-    ev.data.ptr = line;
-
-    if (epoll_ctl(wire->epoll, EPOLL_CTL_ADD, line->fd, &ev) == -1) {
-        err(1, "epoll_ctl");
-    }
-
     line->closing = 0;
     line->skip = 0;
     line->in.start = line->in.end = 0;
@@ -181,29 +187,10 @@ dial(wire_t *wire, line_t *line)
 }
 
 
-static void
-watch(wire_t *wire, line_t *line, uint32_t events)
-{
-    struct epoll_event  ev;
-
-    if (line->events == events) {
-        return;
-    }
-
-    line->events = events;
-    ev.events = events;
-    ev.data.ptr = line;
-
-    if (epoll_ctl(wire->epoll, EPOLL_CTL_MOD, line->fd, &ev) == -1) {
-        err(1, "epoll_ctl");
-    }
-}
-
-
-/* what has no room in the socket waits for some */
+/* as much as the socket has room for; take() tells what is wrong with it */
 
 static void
-speak(wire_t *wire, line_t *line)
+speak(line_t *line)
 {
     ssize_t  n;
 
@@ -211,24 +198,16 @@ speak(wire_t *wire, line_t *line)
         n = send(line->fd, line->out.data + line->sent,
                  line->out.end - line->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
+        if (n == -1 && errno == EINTR) {
+            continue;
+        }
+
         if (n == -1) {
-            if (errno == EINTR) {
-                continue;
-            }
-
-            if (errno == EAGAIN) {
-                watch(wire, line, EPOLLIN | EPOLLOUT);
-                return;
-            }
-
-            /* listen_to() tells why */
-            break;
+            return;
         }
 
         line->sent += n;
     }
-
-    watch(wire, line, EPOLLIN);
 }
 
 
@@ -463,9 +442,9 @@ wire_open(const char *path, unsigned connections)
     strcpy(wire->path, path);
     wire->nlines = connections ? connections : 1;
     wire->lines = calloc(wire->nlines, sizeof(line_t));
-    wire->epoll = epoll_create1(EPOLL_CLOEXEC);
+    wire->polls = calloc(wire->nlines, sizeof(struct pollfd));
 
-    if (wire->lines == NULL || wire->epoll == -1) {
+    if (wire->lines == NULL || wire->polls == NULL) {
         err(1, "wire");
     }
 
@@ -484,8 +463,8 @@ append_lookup(buffer_t *out, const char *location, const wire_lookup_t *lookup)
     size_t       i;
     const char  *uri;
 
-    append(out, "GET ", 4);
-    append(out, location, strlen(location));
+    append_text(out, "GET ");
+    append_text(out, location);
 
     if (lookup->patient == NULL || lookup->records > 1) {
         uri = lookup->patient ? lookup->patient : "";
@@ -496,19 +475,15 @@ append_lookup(buffer_t *out, const char *location, const wire_lookup_t *lookup)
             }
         }
 
-        append(out, text, sprintf(text, "?%016llx",
-                                  (unsigned long long) hash(uri, 0)));
+        snprintf(text, sizeof(text), "?%016llx",
+                 (unsigned long long) hash(uri, 0));
+        append_text(out, text);
     }
 
-    append(out, " HTTP/1.1\r\nHost: replay\r\n",
-           sizeof(" HTTP/1.1\r\nHost: replay\r\n") - 1);
-
-    sprintf(text, "%.3f", lookup->time);
-    append_field(out, "time", text);
+    append_text(out, " HTTP/1.1\r\nHost: replay\r\n");
+    append_number(out, "time", lookup->time, 3);
     append_field(out, "account", lookup->account);
-
-    sprintf(text, "%d", lookup->status);
-    append_field(out, "status", text);
+    append_number(out, "status", lookup->status, 0);
 
     if (lookup->patient) {
         append_field(out, "patient", lookup->patient);
@@ -519,15 +494,14 @@ append_lookup(buffer_t *out, const char *location, const wire_lookup_t *lookup)
     }
 
     if (lookup->records) {
-        sprintf(text, "%u", lookup->records);
-        append_field(out, "records", text);
+        append_number(out, "records", lookup->records, 0);
     }
 
     for (i = 0; i < lookup->nmembers; i++) {
         append_field(out, lookup->members[i].name, lookup->members[i].value);
     }
 
-    append(out, "\r\n", 2);
+    append_text(out, "\r\n");
 }
 
 
@@ -556,7 +530,7 @@ wire_send(wire_t *wire, const char *location, const wire_lookup_t *lookup,
     if (line->out.end > line->early + EARLY) {
         line->early = line->out.end;
         (void) take(line);
-        speak(wire, line);
+        speak(line);
     }
 }
 
@@ -564,43 +538,40 @@ wire_send(wire_t *wire, const char *location, const wire_lookup_t *lookup,
 void
 wire_flush(wire_t *wire)
 {
-    int                 i, n;
-    line_t             *line;
-    struct epoll_event  events[64];
+    unsigned        i;
+    line_t         *line;
+    struct pollfd  *polled;
 
     static const struct timespec  nap = { 0, NAP };
 
-    for (line = wire->lines; line < wire->lines + wire->nlines; line++) {
-        hear(wire, line);
+    for (i = 0; i < wire->nlines; i++) {
+        hear(wire, &wire->lines[i]);
     }
 
     while (wire->waiting) {
 
-        for (line = wire->lines; line < wire->lines + wire->nlines; line++) {
-            if (line->sent < line->out.end && line->events == EPOLLIN) {
-                speak(wire, line);
-            }
+        for (i = 0; i < wire->nlines; i++) {
+            line = &wire->lines[i];
+            polled = &wire->polls[i];
+
+            speak(line);
+
+            polled->fd = line->fd;
+            polled->events = line->sent < line->out.end ? POLLIN | POLLOUT
+                                                        : POLLIN;
         }
 
         if (wire->waiting > MANY) {
             nanosleep(&nap, NULL);
         }
 
-        n = epoll_wait(wire->epoll, events, 64, PATIENCE);
-
-        if (n == 0) {
+        if (poll(wire->polls, wire->nlines, PATIENCE) == 0) {
             errx(1, "%s: no answer in %d s", wire->path, PATIENCE / 1000);
         }
 
-        for (i = 0; i < n; i++) {
-            line = events[i].data.ptr;
-
-            if (events[i].events & EPOLLOUT) {
-                speak(wire, line);
-            }
-
-            if (events[i].events & ~EPOLLOUT) {
-                hear(wire, line);
+        for (i = 0; i < wire->nlines; i++) {
+            if (wire->polls[i].revents & ~POLLOUT) {
+                hear(wire, &wire->lines[i]);
             }
         }
     }
@@ -619,7 +590,7 @@ wire_close(wire_t *wire)
         free(line->waits);
     }
 
-    close(wire->epoll);
     free(wire->lines);
+    free(wire->polls);
     free(wire);
 }
