@@ -331,6 +331,37 @@ like($out, qr{^scripts/replay \[options\] LOG$}m);
 is($status, 0, 'an empty log');
 like($out, qr/^log       0 lookups/m);
 
+# --- whatever ends it, nothing is left
+
+sub left {
+    my @left = glob "/tmp/patient-replay.$_[0].*";
+    return @left;
+}
+
+sub ends {
+    my ($how, $mode, $end, @more) = @_;
+
+    my $pid = open my $pipe, $mode, 'scripts/replay',
+        '--config', spew('nginx.conf', 'patient_guard_policy p { '
+                         . 'account $a; limit patients=1/1h deny; }'),
+        '--nginx', $ENV{TEST_NGINX_BINARY},
+        '--module', $ENV{TEST_NGINX_LOAD_MODULES} || 'none', @more
+        or die "fork: $!\n";
+    ok(wait_for(sub { grep { -S "$_/sock" } left($pid) }), 'it is at work')
+        if $mode eq '|-';
+    $end->($pid);
+    close $pipe;
+    is(join(' ', left($pid)), '', $how);
+}
+
+$log = spew('log', lines(map { [$_, patient => $_] } 0 .. 9999));
+open my $quiet, '>&', \*STDERR;
+open STDERR, '>', "$folder/err";
+ends('nobody reads events', '-|', sub {}, '--events', $log);
+ends('nobody reads the report', '-|', sub {}, $log);
+ends($_, '|-', sub { kill $_, $_[0] }, '-') for qw(INT TERM HUP);
+open STDERR, '>&', $quiet;
+
 # --- what the module does, and what it would have done
 
 our $format = PatientGuard::slurp('scripts/policies/replay-log.conf');

@@ -14,7 +14,7 @@ use Time::HiRes qw(sleep);
 sub new {
     my ($class, %with) = @_;
 
-    my $folder = tempdir('/tmp/patient-replay.XXXXXX', CLEANUP => 1);
+    my $folder = tempdir("/tmp/patient-replay.$$.XXXXXX", CLEANUP => 1);
     return bless { %with, folder => $folder, pids => [] }, $class;
 }
 
@@ -38,7 +38,7 @@ sub run {
 
     my $pid = fork // die "fork: $!\n";
     if ($pid == 0) {
-        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP PIPE);
         # what a terminal sends is for replay, which stops it
         setpgrp;
         open STDIN, '<', '/dev/null';
@@ -58,7 +58,7 @@ sub attend {
 
     my $pid = fork // die "fork: $!\n";
     if ($pid == 0) {
-        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP PIPE);
         open STDIN, '<&', $in and exec @command;
         print STDERR "$command[0]: $!\n";
         require POSIX;
