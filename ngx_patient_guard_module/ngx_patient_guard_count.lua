@@ -64,7 +64,7 @@ local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
 local flags = tonumber(ARGV[4])
 local dry_run, exempt = flags % 2 == 1, flags % 4 >= 2
 local unnamed, probe = flags % 8 >= 4, flags % 16 >= 8
-local sync, tell = flags >= 16, flags >= 32
+local sync, tell = flags >= 16, flags % 64 >= 32
 local grants_count, grants_window = tonumber(ARGV[5]), tonumber(ARGV[6])
 local current, previous = ARGV[7], ARGV[8]
 local npatients = #current / 8
