@@ -137,6 +137,50 @@ ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
 
 
 void
+ngx_patient_guard_outbox_post(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t key, ngx_uint_t sets)
+{
+    ngx_patient_guard_outbox_add(node, members[key],
+                                 key ? &lookup->others[key - 1].previous
+                                     : &lookup->previous,
+                                 key, sets,
+                                 ngx_patient_guard_lookup_until(lookup));
+}
+
+
+void
+ngx_patient_guard_outbox_post_others(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_uint_t  key;
+
+    for (key = 1; key < NGX_PATIENT_GUARD_KEYS; key++) {
+        if (members[key]) {
+            ngx_patient_guard_outbox_post(node, members, lookup, key, 0);
+        }
+    }
+}
+
+
+uint32_t
+ngx_patient_guard_lookup_until(ngx_patient_guard_lookup_t *lookup)
+{
+    uint64_t    window;
+    ngx_uint_t  i;
+
+    window = 0;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        window = ngx_max(window, lookup->limits[i].window);
+    }
+
+    return (uint32_t) ((lookup->now + window
+                        + window / NGX_PATIENT_GUARD_SLICES) / 1000 + 1);
+}
+
+
+void
 ngx_patient_guard_outbox_rename(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *alias)
 {

@@ -48,6 +48,16 @@ void ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_account_t *previous,
     ngx_uint_t key, ngx_uint_t sets, uint32_t until);
 
+/* the same, of a lookup's account (0) or another key; or of all others */
+void ngx_patient_guard_outbox_post(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t key, ngx_uint_t sets);
+void ngx_patient_guard_outbox_post_others(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup);
+
+/* s since the epoch, when nothing that it is counted in is held any more */
+uint32_t ngx_patient_guard_lookup_until(ngx_patient_guard_lookup_t *lookup);
+
 /*
  * The account is about to go by another alias: its letter as well.  Part of
  * that change, and committed with it.

@@ -22,19 +22,12 @@ static ngx_int_t ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
 static ngx_uint_t ngx_patient_guard_floor_doubted(
     ngx_patient_guard_shm_t *shm, ngx_patient_guard_ref_t *members,
     ngx_patient_guard_lookup_t *lookup);
-static void ngx_patient_guard_floor_post(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
-    ngx_uint_t key, ngx_uint_t sets);
-static void ngx_patient_guard_floor_post_others(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup);
 static ngx_uint_t ngx_patient_guard_floor_over(
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
 static void ngx_patient_guard_floor_doubts(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_unanswered_t *call,
     uint32_t *states);
-static uint32_t ngx_patient_guard_floor_until(
-    ngx_patient_guard_lookup_t *lookup);
 static ngx_uint_t ngx_patient_guard_floor_passes(
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
 static ngx_uint_t ngx_patient_guard_floor_strangers(
@@ -45,7 +38,6 @@ static ngx_uint_t ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
 
 
-static uint32_t  ngx_patient_guard_floor_sent[NGX_PATIENT_GUARD_KEYS];
 static uint32_t  ngx_patient_guard_floor_unsent[NGX_PATIENT_GUARD_KEYS] = {
     NGX_PATIENT_GUARD_UNSENT, NGX_PATIENT_GUARD_UNSENT,
     NGX_PATIENT_GUARD_UNSENT, NGX_PATIENT_GUARD_UNSENT,
@@ -90,7 +82,8 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     {
         /* a later call of the session would hide them from Redis */
 
-        ngx_patient_guard_floor_post(shm, members, lookup, lookup->tell, 0);
+        ngx_patient_guard_outbox_post(shm->node, members, lookup,
+                                      lookup->tell, 0);
         ngx_patient_guard_shm_leave(shm, lookup->now);
 
         return NGX_DECLINED;
@@ -163,38 +156,10 @@ ngx_patient_guard_floor_doubted(ngx_patient_guard_shm_t *shm,
 }
 
 
-/* Redis is to be told of what counts by that key */
-
-static void
-ngx_patient_guard_floor_post(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
-    ngx_uint_t key, ngx_uint_t sets)
-{
-    ngx_patient_guard_outbox_add(shm->node, members[key],
-                                 key ? &lookup->others[key - 1].previous
-                                     : &lookup->previous,
-                                 key, sets,
-                                 ngx_patient_guard_floor_until(lookup));
-}
-
-
-static void
-ngx_patient_guard_floor_post_others(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup)
-{
-    ngx_uint_t  key;
-
-    for (key = 1; key < NGX_PATIENT_GUARD_KEYS; key++) {
-        if (members[key]) {
-            ngx_patient_guard_floor_post(shm, members, lookup, key, 0);
-        }
-    }
-}
-
-
 /*
- * Is the account challenged, or over a limit of its own?  How the limits of
- * other keys stand, which many share, Redis is asked.
+ * Is the account challenged, or over a limit that this node can tell of?  How
+ * those of other keys stand, which many share, and who is new to the account,
+ * Redis is asked.
  */
 
 static ngx_uint_t
@@ -211,6 +176,7 @@ ngx_patient_guard_floor_over(ngx_patient_guard_lookup_t *lookup,
 
         if (tally->rooms[i].wait
             && lookup->limits[i].key == 0
+            && lookup->limits[i].signal != NGX_PATIENT_GUARD_NEW_PATIENTS
             && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
         {
             return 1;
@@ -233,7 +199,7 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_uint_t                  sets;
     ngx_patient_guard_fleet_t  *fleet;
 
-    until = ngx_patient_guard_floor_until(lookup);
+    until = ngx_patient_guard_lookup_until(lookup);
     fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
     sets = !tally->challenged
@@ -247,7 +213,7 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
             || (sets && ngx_patient_guard_floor_older(fleet->told, lookup,
                                           NGX_PATIENT_GUARD_FLOOR_ASK))))
     {
-        ngx_patient_guard_floor_post(shm, members, lookup, 0, sets);
+        ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, sets);
         return NGX_DECLINED;
     }
 
@@ -261,7 +227,7 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
                                        weighed);
 
         if (tally->challenged && (flags & NGX_PATIENT_GUARD_AWAY)) {
-            ngx_patient_guard_floor_post(shm, members, lookup, 0, 0);
+            ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, 0);
 
         } else if (tally->challenged) {
             lookup->since = tally->since;
@@ -271,25 +237,6 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     }
 
     return NGX_OK;
-}
-
-
-/* s since the epoch, when nothing that is counted now is held any more */
-
-static uint32_t
-ngx_patient_guard_floor_until(ngx_patient_guard_lookup_t *lookup)
-{
-    uint64_t    window;
-    ngx_uint_t  i;
-
-    window = 0;
-
-    for (i = 0; i < lookup->nlimits; i++) {
-        window = ngx_max(window, lookup->limits[i].window);
-    }
-
-    return (uint32_t) ((lookup->now + window
-                        + window / NGX_PATIENT_GUARD_SLICES) / 1000 + 1);
 }
 
 
@@ -370,12 +317,12 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
         ngx_patient_guard_charge(shm->node, members, lookup, tally, weighed,
                                  NGX_PATIENT_GUARD_UNSENT,
                                  ngx_patient_guard_floor_unsent);
-        ngx_patient_guard_floor_post_others(shm, members, lookup);
+        ngx_patient_guard_outbox_post_others(shm->node, members, lookup);
     }
 
     tally->charged = 1;
 
-    until = ngx_patient_guard_floor_until(lookup);
+    until = ngx_patient_guard_lookup_until(lookup);
     fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
     /* lest a challenge of another node's go unnoticed here */
@@ -383,7 +330,7 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     if (stale || ngx_patient_guard_floor_older(fleet->heard, lookup,
                                                NGX_PATIENT_GUARD_FLOOR_ASK))
     {
-        ngx_patient_guard_floor_post(shm, members, lookup, 0, 0);
+        ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, 0);
     }
 
     return 1;
@@ -409,7 +356,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
         return NGX_ERROR;
     }
 
-    until = ngx_patient_guard_floor_until(lookup);
+    until = ngx_patient_guard_lookup_until(lookup);
 
     ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
 
@@ -443,7 +390,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
                                  NGX_PATIENT_GUARD_UNSENT, states);
 
         if (!lookup->probe) {
-            ngx_patient_guard_floor_post_others(shm, members, lookup);
+            ngx_patient_guard_outbox_post_others(shm->node, members, lookup);
         }
     }
 
@@ -454,7 +401,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
         || ngx_patient_guard_floor_older(fleet->heard, lookup,
                                          NGX_PATIENT_GUARD_FLOOR_ASK))
     {
-        ngx_patient_guard_floor_post(shm, members, lookup, 0,
+        ngx_patient_guard_outbox_post(shm->node, members, lookup, 0,
                          refuse && ngx_patient_guard_floor_strangers(shm,
                                                   lookup, tally, weighed));
     }
@@ -486,82 +433,10 @@ ngx_patient_guard_floor_doubts(ngx_patient_guard_shm_t *shm,
             && ngx_patient_guard_parcel_doubt(shm->node, members[key],
                                  call->number, call->worker, lookup->now,
                                  lookup->records, tally->novel,
-                                 ngx_patient_guard_floor_until(lookup))
+                                 ngx_patient_guard_lookup_until(lookup))
                == NGX_OK)
         {
             states[key] = NGX_PATIENT_GUARD_SENT;
         }
     }
-}
-
-
-ngx_uint_t
-ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
-{
-    uint32_t                     until;
-    ngx_uint_t                   i, more;
-    ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
-    ngx_patient_guard_tally_t    own;
-    ngx_patient_guard_fleet_t   *fleet;
-    ngx_patient_guard_lookup_t   noted;
-    ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
-
-    ngx_memzero(&own, sizeof(ngx_patient_guard_tally_t));
-
-    /* whom to challenge is the fleet's to say, not this node's counts' */
-
-    noted = *lookup;
-    noted.dry_run = 1;
-    more = 0;
-
-    noted.novel = tally->novel;
-    noted.told = 1;
-
-    if (ngx_patient_guard_shm_enter(shm, lookup, members) == NGX_OK) {
-        until = ngx_patient_guard_floor_until(lookup);
-
-        ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
-        ngx_patient_guard_cleared_since(shm->node, members[0], lookup,
-                                        tally->cleared);
-
-        if (tally->passed) {
-            ngx_patient_guard_grant(shm->node, members[0], lookup);
-        }
-
-        if (tally->challenged && tally->challenger < lookup->nlimits) {
-            ngx_patient_guard_challenge(shm->node, members[0], lookup,
-                                        tally->challenger, tally->since);
-        }
-
-        (void) ngx_patient_guard_weigh(shm->node, members, &noted, &own,
-                                       weighed);
-
-        if (tally->charged) {
-            ngx_patient_guard_charge(shm->node, members, &noted, &own,
-                                     weighed, NGX_PATIENT_GUARD_SENT,
-                                     ngx_patient_guard_floor_sent);
-        }
-
-        fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
-        fleet->heard = (uint32_t) lookup->now;
-
-        if (!tally->charged) {
-            fleet->confirmed = fleet->heard;
-        }
-
-        for (i = 0; i < lookup->nlimits; i++) {
-            more |= (tally->rooms[i].wait
-                     && lookup->limits[i].key == 0
-                     && tally->rooms[i].total > own.rooms[i].total);
-        }
-
-        if (more) {
-            ngx_patient_guard_floor_post(shm, members, lookup, 0, 1);
-        }
-    }
-
-    ngx_patient_guard_shm_leave(shm, lookup->now);
-
-    return more;
 }

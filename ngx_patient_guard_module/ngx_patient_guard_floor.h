@@ -53,12 +53,5 @@ ngx_int_t ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_patient_guard_unanswered_t *call, ngx_uint_t there);
 
-/*
- * Takes over what Redis decided of a lookup.  1 if the fleet knows more of
- * the account than this node does: that parcel waits in the outbox.
- */
-ngx_uint_t ngx_patient_guard_floor_note(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally);
-
 
 #endif /* _NGX_PATIENT_GUARD_FLOOR_H_INCLUDED_ */

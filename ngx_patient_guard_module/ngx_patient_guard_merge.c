@@ -1,6 +1,7 @@
 
 #include "ngx_patient_guard_merge.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_note.h"
 #include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_parcel.h"
 #include "ngx_patient_guard_reply.h"
@@ -174,7 +175,7 @@ void
 ngx_patient_guard_merge_note(ngx_patient_guard_merge_t *merge,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
-    if (ngx_patient_guard_floor_note(merge->conf->shm, lookup, tally)) {
+    if (ngx_patient_guard_note(merge->conf->shm, lookup, tally)) {
         lookup->tell = 0;
 
         (void) ngx_patient_guard_merge_now(merge, lookup,

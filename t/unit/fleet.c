@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_reply ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_reply ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /*
@@ -22,6 +22,7 @@
 #include "stores.h"
 #include "ngx_patient_guard_alias.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_note.h"
 #include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_parcel.h"
 #include "tap.h"
@@ -445,7 +446,7 @@ ask(node_t *node, ngx_patient_guard_lookup_t *lookup, int charge)
         }
 
         if (f == ANSWERED) {
-            (void) ngx_patient_guard_floor_note(node->shm, lookup, &tally);
+            (void) ngx_patient_guard_note(node->shm, lookup, &tally);
             return;
         }
     }

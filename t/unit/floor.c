@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /* shared memory beside Redis: what it takes over of the fleet's verdicts */
@@ -7,6 +7,7 @@
 
 #include "embedded.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_note.h"
 #include "ngx_patient_guard_post.h"
 #include "tap.h"
 
@@ -53,7 +54,7 @@ note(unsigned charged, unsigned challenged, unsigned passed)
     tally.since = challenged ? lookup.now : 0;
     tally.cleared = passed ? lookup.now : 0;
 
-    (void) ngx_patient_guard_floor_note(shm, &lookup, &tally);
+    (void) ngx_patient_guard_note(shm, &lookup, &tally);
 }
 
 

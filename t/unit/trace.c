@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_post ngx_patient_guard_reply ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_policy ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_reply ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /*
@@ -18,6 +18,7 @@
 
 #include "ngx_patient_guard_policy.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_note.h"
 #include "stores.h"
 #include "tap.h"
 #include "walk.h"
@@ -1004,7 +1005,7 @@ replies(trace_t *trace)
             return REDIS;
         }
 
-        (void) ngx_patient_guard_floor_note(beside, &op->lookup, &op->redis);
+        (void) ngx_patient_guard_note(beside, &op->lookup, &op->redis);
     }
 
     op = draw_op(trace);

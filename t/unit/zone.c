@@ -1,9 +1,10 @@
 
-/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 #include "embedded.h"
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_note.h"
 #include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_outbox.h"
 #include "tap.h"
@@ -195,7 +196,7 @@ lookup_any(ngx_patient_guard_shm_t *shm)
     tally.since = tally.challenged ? lookup.now : 0;
     tally.cleared = tally.passed ? lookup.now : 0;
 
-    (void) ngx_patient_guard_floor_note(shm, &lookup, &tally);
+    (void) ngx_patient_guard_note(shm, &lookup, &tally);
 }
 
 

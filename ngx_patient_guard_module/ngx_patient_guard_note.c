@@ -1,0 +1,143 @@
+
+#include "ngx_patient_guard_note.h"
+#include "ngx_patient_guard_count.h"
+#include "ngx_patient_guard_fleet.h"
+
+
+static ngx_uint_t ngx_patient_guard_note_undercut(
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_patient_guard_tally_t *own);
+static void ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own);
+
+
+/*
+ * Redis tells who is new, see ngx_patient_guard_floor_over(): does a limit on
+ * them fit by its counts, and not by this node's?
+ */
+
+static ngx_uint_t
+ngx_patient_guard_note_undercut(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        if (ngx_patient_guard_follows(&lookup->limits[i])
+            && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG
+            && own->rooms[i].wait && tally->rooms[i].wait == 0)
+        {
+            return tally->charged;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        if (ngx_patient_guard_follows(&lookup->limits[i])) {
+            tally->rooms[i] = own->rooms[i];
+        }
+    }
+
+    if (own->challenged && !tally->challenged) {
+        tally->challenged = 1;
+        tally->challenger = own->challenger;
+        tally->since = own->since;
+        tally->grants_wait = own->grants_wait;
+    }
+}
+
+
+ngx_uint_t
+ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
+{
+    uint32_t                     until;
+    ngx_uint_t                   i, more;
+    ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
+    ngx_patient_guard_tally_t    own;
+    ngx_patient_guard_fleet_t   *fleet;
+    ngx_patient_guard_lookup_t   noted;
+    ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
+
+    static uint32_t              sent[NGX_PATIENT_GUARD_KEYS];
+
+    ngx_memzero(&own, sizeof(ngx_patient_guard_tally_t));
+
+    /* whom to challenge is the fleet's to say, not this node's counts' */
+
+    noted = *lookup;
+    noted.dry_run = 1;
+    more = 0;
+
+    noted.novel = tally->novel;
+    noted.told = 1;
+
+    if (ngx_patient_guard_shm_enter(shm, lookup, members) == NGX_OK) {
+        until = ngx_patient_guard_lookup_until(lookup);
+
+        ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
+        ngx_patient_guard_cleared_since(shm->node, members[0], lookup,
+                                        tally->cleared);
+
+        if (tally->passed) {
+            ngx_patient_guard_grant(shm->node, members[0], lookup);
+        }
+
+        if (tally->challenged && tally->challenger < lookup->nlimits) {
+            ngx_patient_guard_challenge(shm->node, members[0], lookup,
+                                        tally->challenger, tally->since);
+        }
+
+        (void) ngx_patient_guard_weigh(shm->node, members, &noted, &own,
+                                       weighed);
+
+        if (!lookup->exempt
+            && ngx_patient_guard_note_undercut(lookup, tally, &own))
+        {
+            /* Redis has lost some: below this node's floor nothing falls */
+
+            noted.dry_run = lookup->dry_run;
+
+            (void) ngx_patient_guard_weigh(shm->node, members, &noted, &own,
+                                           weighed);
+
+            ngx_patient_guard_note_raise(lookup, tally, &own);
+        }
+
+        if (tally->charged) {
+            ngx_patient_guard_charge(shm->node, members, &noted, &own,
+                                     weighed, NGX_PATIENT_GUARD_SENT,
+                                     sent);
+        }
+
+        fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
+        fleet->heard = (uint32_t) lookup->now;
+
+        if (!tally->charged) {
+            fleet->confirmed = fleet->heard;
+        }
+
+        for (i = 0; i < lookup->nlimits; i++) {
+            more |= (tally->rooms[i].wait
+                     && lookup->limits[i].key == 0
+                     && tally->rooms[i].total > own.rooms[i].total);
+        }
+
+        if (more || own.challenged) {
+            ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, more);
+        }
+    }
+
+    ngx_patient_guard_shm_leave(shm, lookup->now);
+
+    return more;
+}
