@@ -61,7 +61,7 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
     uint32_t                     until;
-    ngx_uint_t                   i, more;
+    ngx_uint_t                   i, more, raised;
     ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_tally_t    own;
     ngx_patient_guard_fleet_t   *fleet;
@@ -77,6 +77,7 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
     noted = *lookup;
     noted.dry_run = 1;
     more = 0;
+    raised = 0;
 
     noted.novel = tally->novel;
     noted.told = 1;
@@ -106,6 +107,7 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
             /* Redis has lost some: below this node's floor nothing falls */
 
             noted.dry_run = lookup->dry_run;
+            raised = 1;
 
             (void) ngx_patient_guard_weigh(shm->node, members, &noted, &own,
                                            weighed);
@@ -132,7 +134,7 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
                      && tally->rooms[i].total > own.rooms[i].total);
         }
 
-        if (more || own.challenged) {
+        if (more || raised) {
             ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, more);
         }
     }
