@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_challenge.h"
+#include "ngx_http_patient_guard_value.h"
 #include "ngx_patient_guard_token.h"
 
 
@@ -500,4 +501,42 @@ ngx_http_patient_guard_challenge_location(ngx_http_request_t *r,
     ngx_sprintf(p, "state=%V", &token);
 
     return NGX_OK;
+}
+
+
+char *
+ngx_http_patient_guard_challenge_grants(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    u_char     *slash;
+    ngx_str_t  *value, count, window;
+
+    if (policy->grants.count) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    slash = ngx_strlchr(value[1].data, value[1].data + value[1].len, '/');
+
+    if (slash) {
+        count.data = value[1].data;
+        count.len = slash - value[1].data;
+
+        window.data = slash + 1;
+        window.len = value[1].len - count.len - 1;
+
+        if (ngx_http_patient_guard_number(&count, &policy->grants.count)
+            == NGX_OK
+            && ngx_http_patient_guard_window(&window, &policy->grants.window)
+               == NGX_OK)
+        {
+            return NGX_CONF_OK;
+        }
+    }
+
+    return ngx_http_patient_guard_invalid(cf, "challenge_grants", &value[1],
+               "n/window such as \"3/1d\", with a window from 10s to 90d");
 }

@@ -30,5 +30,8 @@ ngx_int_t ngx_http_patient_guard_challenge_location(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_challenge_t *challenge, ngx_str_t *location);
 
+char *ngx_http_patient_guard_challenge_grants(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+
 
 #endif /* _NGX_HTTP_PATIENT_GUARD_CHALLENGE_H_INCLUDED_ */

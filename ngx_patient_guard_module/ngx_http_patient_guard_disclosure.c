@@ -247,6 +247,7 @@ ngx_http_patient_guard_disclosed(ngx_http_request_t *r,
     for (i = 0; i < lookup->nlimits; i++) {
         room = &ctx->op.tally.rooms[i];
         room->total = ngx_max(room->total, tally->rooms[i].total);
+        room->count = tally->rooms[i].count;
     }
 
     if (decision.limit < 0) {
@@ -432,6 +433,7 @@ ngx_http_patient_guard_miss(ngx_http_request_t *r,
 
         if (lookup.limits[i].signal == NGX_PATIENT_GUARD_MISSES) {
             ctx->op.tally.rooms[i].total = tally.rooms[i].total;
+            ctx->op.tally.rooms[i].count = tally.rooms[i].count;
         }
     }
 

@@ -6,6 +6,10 @@
 
 #define NGX_HTTP_PATIENT_GUARD_NAME_MAX  64
 
+/* of "baseline=", in thousandths */
+#define NGX_HTTP_PATIENT_GUARD_FACTOR_MIN  100
+#define NGX_HTTP_PATIENT_GUARD_FACTOR_MAX  100000
+
 
 typedef struct {
     ngx_str_t   word;
@@ -21,6 +25,7 @@ typedef struct {
     ngx_str_t                  name;          /* name=, if given */
     ngx_str_t                  otherwise;     /* default=, if given */
     ngx_str_t                  per;           /* per=, if given */
+    ngx_str_t                  baseline;      /* baseline=, if given */
     ngx_uint_t                 acts;          /* actions given */
 } ngx_http_patient_guard_draft_t;
 
@@ -29,6 +34,8 @@ static char *ngx_http_patient_guard_limit_measure(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
 static char *ngx_http_patient_guard_limit_parameter(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
+static char *ngx_http_patient_guard_limit_baseline(ngx_conf_t *cf,
+    ngx_http_patient_guard_draft_t *draft);
 static ngx_int_t ngx_http_patient_guard_limit_call(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_patient_guard_draft_t *draft);
 static char *ngx_http_patient_guard_limit_count(ngx_conf_t *cf,
@@ -122,6 +129,12 @@ ngx_http_patient_guard_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    rv = ngx_http_patient_guard_limit_baseline(cf, &draft);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
     if (ngx_http_patient_guard_limit_call(cf, &value[1], &draft) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
@@ -140,6 +153,59 @@ ngx_http_patient_guard_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     policy->limits[policy->nlimits++] = draft.limit;
     policy->signals |= (ngx_uint_t) 1 << draft.limit.signal;
+
+    return NGX_CONF_OK;
+}
+
+
+/* factor[:floor] */
+
+static char *
+ngx_http_patient_guard_limit_baseline(ngx_conf_t *cf,
+    ngx_http_patient_guard_draft_t *draft)
+{
+    u_char     *colon, *last;
+    ngx_int_t   factor;
+    ngx_str_t   floor;
+
+    if (draft->baseline.len == 0) {
+        return NGX_CONF_OK;
+    }
+
+    if (draft->per.len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"baseline=\" of \"limit\" is by what is usual "
+                           "for an account, and does not go with \"per=\"");
+        return NGX_CONF_ERROR;
+    }
+
+    last = draft->baseline.data + draft->baseline.len;
+    colon = ngx_strlchr(draft->baseline.data, last, ':');
+
+    factor = ngx_atofp(draft->baseline.data,
+                       (colon ? colon : last) - draft->baseline.data, 3);
+
+    draft->limit.floor = 1;
+
+    if (colon) {
+        floor.data = colon + 1;
+        floor.len = last - colon - 1;
+    }
+
+    if (factor == NGX_ERROR
+        || factor < NGX_HTTP_PATIENT_GUARD_FACTOR_MIN
+        || factor > NGX_HTTP_PATIENT_GUARD_FACTOR_MAX
+        || (colon && ngx_http_patient_guard_number(&floor,
+                                                   &draft->limit.floor)
+                     != NGX_OK))
+    {
+        return ngx_http_patient_guard_invalid(cf, "baseline",
+                                              &draft->baseline,
+                          "factor[:floor] such as \"3:20\", with a factor "
+                          "from 0.1 to 100");
+    }
+
+    draft->limit.factor = factor;
 
     return NGX_CONF_OK;
 }
@@ -274,11 +340,18 @@ ngx_http_patient_guard_limit_parameter(ngx_conf_t *cf, ngx_str_t *value,
         target = &draft->per;
         p = value->data + 4;
 
+    } else if (value->len > 9
+               && ngx_strncmp(value->data, "baseline=", 9) == 0)
+    {
+        target = &draft->baseline;
+        p = value->data + 9;
+
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown parameter \"%V\" of \"limit\", expected "
                            "\"log\", \"throttle\", \"challenge\", \"deny\", "
-                           "\"per=\", \"name=\" or \"default=\"", value);
+                           "\"per=\", \"baseline=\", \"name=\" or "
+                           "\"default=\"", value);
         return NGX_CONF_ERROR;
     }
 
@@ -451,44 +524,6 @@ ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
     }
 
     return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_patient_guard_challenge_grants(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_patient_guard_policy_t  *policy = conf;
-
-    u_char     *slash;
-    ngx_str_t  *value, count, window;
-
-    if (policy->grants.count) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    slash = ngx_strlchr(value[1].data, value[1].data + value[1].len, '/');
-
-    if (slash) {
-        count.data = value[1].data;
-        count.len = slash - value[1].data;
-
-        window.data = slash + 1;
-        window.len = value[1].len - count.len - 1;
-
-        if (ngx_http_patient_guard_number(&count, &policy->grants.count)
-            == NGX_OK
-            && ngx_http_patient_guard_window(&window, &policy->grants.window)
-               == NGX_OK)
-        {
-            return NGX_CONF_OK;
-        }
-    }
-
-    return ngx_http_patient_guard_invalid(cf, "challenge_grants", &value[1],
-               "n/window such as \"3/1d\", with a window from 10s to 90d");
 }
 
 

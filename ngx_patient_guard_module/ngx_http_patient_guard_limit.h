@@ -12,8 +12,6 @@
 /* directives of the policy block; conf is the policy */
 char *ngx_http_patient_guard_limit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_patient_guard_challenge_grants(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
 
 /*
  * The limits with the counts that hold for this request: the policy's own

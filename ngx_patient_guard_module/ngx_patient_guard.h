@@ -109,6 +109,9 @@ typedef struct {
     uint32_t                     count;
     uint32_t                     key;          /* 0: the account; else of */
                                                /*   the lookup's others   */
+    uint64_t                     factor;       /* of what is usual, in */
+                                               /*   thousandths; 0: none */
+    uint32_t                     floor;        /* and no less than that */
 } ngx_patient_guard_limit_t;
 
 
@@ -176,7 +179,10 @@ typedef struct {
     unsigned                     unnamed:1;
     unsigned                     probe:1;
 
-    unsigned                     told:1;       /* "novel" is, by Redis */
+    unsigned                     learns:1;     /* what is usual: of a node */
+                                               /*   alone                  */
+    unsigned                     told:1;       /* "novel" is, by Redis, */
+                                               /*   and what is usual    */
 } ngx_patient_guard_lookup_t;
 
 
@@ -191,6 +197,7 @@ typedef struct {
 
 typedef struct {
     uint32_t                     total;        /* counted, after the charge */
+    uint32_t                     count;        /* that holds for it */
     uint64_t                     wait;         /* ms until it fits, 0: fits */
 } ngx_patient_guard_room_t;
 

@@ -12,7 +12,7 @@
 #define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 15)
 #define NGX_PATIENT_GUARD_ARGS_COUNT   2
 #define NGX_PATIENT_GUARD_ARGS_SYNC    4
-#define NGX_PATIENT_GUARD_ARGS_LIMIT   6
+#define NGX_PATIENT_GUARD_ARGS_LIMIT   8
 
 /* flags: see the script */
 #define NGX_PATIENT_GUARD_CALL_EXEMPT  2
@@ -387,7 +387,10 @@ ngx_patient_guard_call_limit(u_char *p, ngx_patient_guard_call_t *call,
     p = ngx_patient_guard_resp_number(p, limit->window);
     p = ngx_patient_guard_resp_number(p, limit->count);
 
-    return ngx_patient_guard_resp_number(p, call->places[limit->key]);
+    p = ngx_patient_guard_resp_number(p, call->places[limit->key]);
+    p = ngx_patient_guard_resp_number(p, limit->factor);
+
+    return ngx_patient_guard_resp_number(p, limit->floor);
 }
 
 

@@ -8,6 +8,9 @@ static void ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_uint_t i,
     ngx_patient_guard_weighed_t *weighed);
+static uint32_t ngx_patient_guard_usual(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_limit_t *limit);
 static ngx_uint_t ngx_patient_guard_excused(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limit);
 static uint32_t ngx_patient_guard_novel(ngx_patient_guard_node_t *node,
@@ -63,6 +66,7 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
 
         tally->rooms[i].wait = 0;
         tally->rooms[i].total = 0;
+        tally->rooms[i].count = limit->count;
 
         if (members[limit->key] == 0) {
             weighed[i].queue = 0;
@@ -132,6 +136,11 @@ ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
 
     tally->rooms[i].total = ngx_patient_guard_queue(&node->zone, ref)->total;
 
+    if (limit->factor) {
+        tally->rooms[i].count = ngx_patient_guard_usual(node, members[0],
+                                                        lookup, limit);
+    }
+
     room = weighed->cost;
 
     if (limit->signal == NGX_PATIENT_GUARD_MISSES && !lookup->forced) {
@@ -143,9 +152,29 @@ ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
 
     if (room && !ngx_patient_guard_excused(node, members[0], limit)) {
         tally->rooms[i].wait = ngx_patient_guard_queue_wait(node, ref, room,
-                                          limit->count, lookup->now,
+                                          tally->rooms[i].count, lookup->now,
                                           limit->window);
     }
+}
+
+
+/* the count that holds for the account, by what is usual for it */
+
+static uint32_t
+ngx_patient_guard_usual(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_limit_t *limit)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_member_queue_open(node, member,
+                                           ngx_patient_guard_habit_id(limit));
+    if (lookup->learns) {
+        ngx_patient_guard_habit_now(&node->zone, ref, lookup->now);
+    }
+
+    return ngx_patient_guard_habit_count(&node->zone, ref, limit,
+                                         lookup->now);
 }
 
 
@@ -255,6 +284,13 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
 
         tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
                                                         ref)->total;
+
+        if (limit->factor && lookup->learns) {
+            ngx_patient_guard_habit_reached(&node->zone,
+                    ngx_patient_guard_member_queue(node, members[0],
+                                          ngx_patient_guard_habit_id(limit)),
+                    tally->rooms[i].total);
+        }
     }
 
     if (lookup->memory && !lookup->unnamed) {

@@ -15,6 +15,9 @@
 -- The set of a limit on distinct ones is their aliases, 8 bytes each, those of
 -- the oldest slice first: the counts tell where a slice ends.
 --
+-- "^" and a limit's state has what is usual by it, see
+-- ngx_patient_guard_habit.h: day I4, the most of that day I4, eight weeks I4.
+--
 -- Whom an account knows lies in the field of the low 4 bits of his alias:
 -- the slice I4 that was the newest when it was written, then of each patient
 -- bits 8 to 31 of his alias, and the low 8 bits of the slice that he was last
@@ -41,13 +44,14 @@
 --       session, number I8, when I8 (ms), records I4, new patients I4 each;
 --       whom it has seen: alias, when I4 (s), 1 if he was new to it, else 0;
 --       then for each limit: state, signal, action, window, count, by which of
---       the keys it counts, 0: by none of them;
+--       the keys it counts, 0: by none of them, the factor of what is usual in
+--       thousandths or 0, and no less than that;
 --       SYNC: and the window that the node adds, or ""
 -- Reply nonce, flags (1 charged, 2 challenged, 4 passed, 8 superseded), the
 --       limit that challenged from 0, ms until a grant is left, since when it
 --       is challenged, when it was last passed, how many patients were new,
 --       then for each limit
---       COUNT: its total and ms until the lookup fits;
+--       COUNT: its total, ms until the lookup fits, the count that holds;
 --       SYNC: its window without the set, a number I4 and as many aliases
 
 local SLICES, RING, SET = 32, 13, 145
@@ -58,6 +62,8 @@ local LAPSE, SKEW = 90 * 86400000, 300000
 
 local SESSIONS, TELL, FEW = 64, 7000, 4
 local BUCKET = 770                         -- patients in one field, at most
+local DAY, KEPT = 86400000, 60             -- ms, days
+local WEEKS, LAST, FIRST, WORKED, PEAK = 8, 5, 7, 5, 0xffffff
 
 local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
@@ -93,20 +99,27 @@ end
 
 local limits = {}
 
-for i = sync and 20 or 18, #ARGV, sync and 7 or 6 do
+for i = sync and 20 or 18, #ARGV, sync and 9 or 8 do
     local signal = tonumber(ARGV[i + 1])
     local limit = {state = ARGV[i], signal = signal,
                    set = signal == PATIENTS or signal >= ADDRESSES,
                    action = tonumber(ARGV[i + 2]),
                    window = tonumber(ARGV[i + 3]),
                    count = tonumber(ARGV[i + 4]),
-                   key = keys[tonumber(ARGV[i + 5])], more = ARGV[i + 6]}
+                   key = keys[tonumber(ARGV[i + 5])],
+                   factor = tonumber(ARGV[i + 6]),
+                   floor = tonumber(ARGV[i + 7]), more = ARGV[i + 8]}
     limits[#limits + 1] = limit
 
     if limit.key then
         local key = limit.key
         key.fields[#key.fields + 1] = limit.state
         key.ttl = math.max(key.ttl, limit.window)
+
+        if limit.factor > 0 and not sync then
+            key.fields[#key.fields + 1] = '^' .. limit.state
+            key.ttl = math.max(key.ttl, KEPT * DAY)
+        end
     end
 end
 
@@ -207,7 +220,7 @@ end
 if not sync and session ~= '' and nonce <= last and last < 2 ^ 53 then
     local reply = {ARGV[1], 8, #limits, 0, 0, 0, 0}
     for i = 1, #limits do
-        reply[#reply + 1] = '0 0'
+        reply[#reply + 1] = '0 0 0'
     end
     return table.concat(reply, ' ')
 end
@@ -722,6 +735,82 @@ local function add_window(window, limit, counted)
     end
 end
 
+-- what is usual for the account; see ngx_patient_guard_habit.c
+
+local function habit_of(limit)
+    local value = account.held['^' .. limit.state]
+    local day = math.floor(now / DAY)
+    local habit = {day = 0, peak = 0, weeks = {}}
+
+    if value then
+        if #value ~= 8 + 4 * WEEKS then
+            return nil
+        end
+        habit.day, habit.peak = struct.unpack('<I4I4', value)
+        habit.weeks = {struct.unpack('<' .. string.rep('I4', WEEKS), value,
+                                     9)}
+    end
+
+    for slot = 1, WEEKS do
+        habit.weeks[slot] = habit.weeks[slot] or 0
+    end
+
+    if habit.day == day
+       or habit.day > day and habit.day - day <= 7 * WEEKS
+    then
+        return habit
+    end
+
+    local week, this = math.floor(habit.day / 7), math.floor(day / 7)
+
+    if day > habit.day and habit.peak > 0 then
+        local slot = week % WEEKS + 1
+        habit.weeks[slot] = habit.weeks[slot] + 8 * habit.peak + 1
+    end
+
+    for n = 0, WEEKS - 1 do
+        if day < habit.day or week + WEEKS <= this
+           or week < this and n < this - week
+        then
+            habit.weeks[(this - n) % WEEKS + 1] = 0
+        end
+    end
+
+    habit.day, habit.peak, habit.changed = day, 0, true
+
+    return habit
+end
+
+local function usual(limit, habit)
+    local week, sum, days = math.floor(habit.day / 7), 0, 0
+
+    for n = LAST, FIRST do
+        local one = habit.weeks[(week - n) % WEEKS + 1]
+        sum = sum + math.floor(one / 8)
+        days = days + one % 8
+    end
+
+    if days < WORKED then
+        return limit.count
+    end
+
+    return math.min(limit.count,
+                    math.max(limit.floor,
+                             math.ceil(limit.factor * sum / (1000 * days))))
+end
+
+for _, limit in ipairs(limits) do
+    limit.holds = limit.count
+
+    if limit.factor > 0 and not sync then
+        limit.habit = habit_of(limit)
+        if not limit.habit then
+            return redis.error_reply('PGSTATE malformed habit')
+        end
+        limit.holds = usual(limit, limit.habit)
+    end
+end
+
 local windows = {}
 
 for i, limit in ipairs(limits) do
@@ -832,7 +921,7 @@ local function weigh()
         local window = windows[i]
         local cost = window and cost_of(limit, window) or 0
 
-        rooms[i] = cost == 0 and 0 or wait(window, cost, limit.count)
+        rooms[i] = cost == 0 and 0 or wait(window, cost, limit.holds)
 
         if rooms[i] > 0 and excused(limit) then
             rooms[i] = 0
@@ -864,6 +953,12 @@ local function charge_limit(limit, window)
         charge_count(window, window.newest, novel)
     end
     window.changed = true
+
+    local habit = limit.habit
+
+    if habit and window.total > habit.peak then
+        habit.peak, habit.changed = math.min(window.total, PEAK), true
+    end
 end
 
 local function charge()
@@ -998,6 +1093,16 @@ for field, bucket in pairs(buckets) do
     end
 end
 
+for _, limit in ipairs(limits) do
+    local habit = limit.habit
+
+    if habit and habit.changed then
+        put['^' .. limit.state] =
+            struct.pack('<I4I4' .. string.rep('I4', WEEKS), habit.day,
+                        habit.peak, unpack(habit.weeks, 1, WEEKS))
+    end
+end
+
 if opened then
     put['!challenge'] = struct.pack('<I8', since) .. challenger
 end
@@ -1067,6 +1172,7 @@ end
 for i = 1, #limits do
     reply[#reply + 1] = windows[i] and windows[i].total or 0
     reply[#reply + 1] = rooms[i]
+    reply[#reply + 1] = limits[i].holds
 end
 
 return table.concat(reply, ' ')

@@ -158,8 +158,8 @@ ngx_patient_guard_floor_doubted(ngx_patient_guard_shm_t *shm,
 
 /*
  * Is the account challenged, or over a limit that this node can tell of?  How
- * those of other keys stand, which many share, and who is new to the account,
- * Redis is asked.
+ * those of other keys stand, which many share, who is new to the account, and
+ * what is usual for it, Redis is asked.
  */
 
 static ngx_uint_t
@@ -176,6 +176,7 @@ ngx_patient_guard_floor_over(ngx_patient_guard_lookup_t *lookup,
 
         if (tally->rooms[i].wait
             && lookup->limits[i].key == 0
+            && lookup->limits[i].factor == 0
             && lookup->limits[i].signal != NGX_PATIENT_GUARD_NEW_PATIENTS
             && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
         {

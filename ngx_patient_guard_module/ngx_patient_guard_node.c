@@ -278,6 +278,8 @@ ngx_patient_guard_member_trim(ngx_patient_guard_node_t *node,
                      + NGX_PATIENT_GUARD_MEMORY_HEAD - 1;
         }
 
+        cells += ngx_patient_guard_is_habit(queue->id);
+
         for (entry = queue->first;
              entry;
              entry = ngx_patient_guard_entry(&node->zone, entry)->next)
@@ -303,6 +305,11 @@ ngx_patient_guard_member_let_go(ngx_patient_guard_node_t *node,
 
     if (queue->id == NGX_PATIENT_GUARD_QUEUE_MEMORY) {
         ngx_patient_guard_memory_empty(&node->zone, ref);
+        return;
+    }
+
+    if (ngx_patient_guard_is_habit(queue->id)) {
+        ngx_patient_guard_habit_empty(&node->zone, ref);
         return;
     }
 

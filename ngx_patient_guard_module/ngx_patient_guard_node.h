@@ -15,6 +15,7 @@
 
 
 #include "ngx_patient_guard.h"
+#include "ngx_patient_guard_habit.h"
 #include "ngx_patient_guard_memory.h"
 #include "ngx_patient_guard_outbox.h"
 #include "ngx_patient_guard_zone.h"
@@ -27,7 +28,7 @@
 /*
  * Queues beside those of the limits, whose ids are higher.  The entries of
  * DOUBTS are calls, those of SEEN whom Redis has to be told of, and none is of
- * a slice; FLEET and MEMORY have none.
+ * a slice; FLEET, MEMORY and habits have none.
  */
 
 #define NGX_PATIENT_GUARD_QUEUE_CHALLENGE  1   /* newest: since when, ms; */

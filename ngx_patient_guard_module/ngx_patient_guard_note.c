@@ -7,6 +7,9 @@
 static ngx_uint_t ngx_patient_guard_note_undercut(
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_patient_guard_tally_t *own);
+static void ngx_patient_guard_note_usual(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
 static void ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own);
 
@@ -52,6 +55,29 @@ ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
         tally->challenger = own->challenger;
         tally->since = own->since;
         tally->grants_wait = own->grants_wait;
+    }
+}
+
+
+/* what Redis made of the account's habits: this node's counts go by it, too */
+
+static void
+ngx_patient_guard_note_usual(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_uint_t                  i;
+    ngx_patient_guard_limit_t  *limit;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        limit = &lookup->limits[i];
+
+        if (limit->factor) {
+            ngx_patient_guard_habit_told(&node->zone,
+                    ngx_patient_guard_member_queue_open(node, member,
+                                          ngx_patient_guard_habit_id(limit)),
+                    tally->rooms[i].count, lookup->now);
+        }
     }
 }
 
@@ -114,6 +140,8 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
 
             ngx_patient_guard_note_raise(lookup, tally, &own);
         }
+
+        ngx_patient_guard_note_usual(shm->node, members[0], lookup, tally);
 
         if (tally->charged) {
             ngx_patient_guard_charge(shm->node, members, &noted, &own,

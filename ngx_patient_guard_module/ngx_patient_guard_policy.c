@@ -125,7 +125,7 @@ ngx_patient_guard_least_room(ngx_patient_guard_lookup_t *lookup,
     least = 0;
 
     for (i = 0; i < lookup->nlimits; i++) {
-        room = (int64_t) lookup->limits[i].count
+        room = (int64_t) tally->rooms[i].count
                - (int64_t) tally->rooms[i].total;
 
         if (limit == -1 || room < least) {

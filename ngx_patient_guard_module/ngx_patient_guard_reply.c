@@ -38,7 +38,7 @@ ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
     u_char                      *p, *end;
-    uint64_t                     total;
+    uint64_t                     total, count;
     ngx_uint_t                   i, refuse;
     ngx_patient_guard_replied_t   called;
 
@@ -68,15 +68,18 @@ ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
     for (i = 0; i < lookup->nlimits; i++) {
 
         if (ngx_patient_guard_reply_field(&p, end, NGX_PATIENT_GUARD_COUNT_MAX,
-                                         &total) != NGX_OK
+                                          &total) != NGX_OK
             || ngx_patient_guard_reply_field(&p, end,
-                                            NGX_PATIENT_GUARD_WAIT_MAX,
-                                            &tally->rooms[i].wait) != NGX_OK)
+                                             NGX_PATIENT_GUARD_WAIT_MAX,
+                                             &tally->rooms[i].wait) != NGX_OK
+            || ngx_patient_guard_reply_field(&p, end, lookup->limits[i].count,
+                                             &count) != NGX_OK)
         {
             return NGX_ERROR;
         }
 
         tally->rooms[i].total = (uint32_t) total;
+        tally->rooms[i].count = (uint32_t) count;
 
         if (tally->rooms[i].wait
             && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)

@@ -187,7 +187,8 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
             limits[i].count = ngx_max(limits[i].count, most);
         }
 
-        n += 1 + (ngx_patient_guard_keeps_set(&limits[i])
+        n += 1 + (limits[i].factor ? NGX_PATIENT_GUARD_HABIT_CELLS : 0)
+             + (ngx_patient_guard_keeps_set(&limits[i])
                   ? ngx_patient_guard_set_cap(limits[i].count)
                   : NGX_PATIENT_GUARD_SLICES + 1);
 
@@ -232,7 +233,8 @@ ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
     }
 
     for (i = 0; i < nlimits; i++) {
-        n += 1 + (ngx_patient_guard_keeps_set(&limits[i])
+        n += 1 + (limits[i].factor ? NGX_PATIENT_GUARD_HABIT_CELLS : 0)
+             + (ngx_patient_guard_keeps_set(&limits[i])
                   ? ngx_min(ngx_max(npatients, 1),
                             ngx_patient_guard_set_cap(limits[i].count))
                   : 1);
@@ -272,6 +274,8 @@ ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
 
     ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
     tally->source = NGX_PATIENT_GUARD_FROM_LOCAL;
+
+    lookup->learns = !shm->fleet;
 
     rc = ngx_patient_guard_shm_enter(shm, lookup, members);
 

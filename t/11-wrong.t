@@ -703,7 +703,7 @@ limit "lookups=5/1h" wants one action: "log", "throttle", "challenge" or "deny"
 limit  lookups=5/1h block;
 --- must_die
 --- error_log
-unknown parameter "block" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "name=" or "default="
+unknown parameter "block" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "baseline=", "name=" or "default="
 
 
 
@@ -875,7 +875,7 @@ invalid value "a"b" of "name", expected at most 64 letters, digits and any of "_
 limit  lookups=5/1h deny name=;
 --- must_die
 --- error_log
-unknown parameter "name=" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "name=" or "default="
+unknown parameter "name=" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "baseline=", "name=" or "default="
 
 
 
@@ -1315,12 +1315,12 @@ too many different "per=" in policy "$PG_POLICY", at most 4 can be given
 
 
 
-=== TEST 132: what is not built is unknown: baseline=
+=== TEST 132: what many share has no habits
 --- policy
-limit  lookups=5/1h deny baseline=3;
+limit  lookups=5/1h per=$remote_addr deny baseline=3;
 --- must_die
 --- error_log
-unknown parameter "baseline=3" of "limit", expected "log", "throttle", "challenge", "deny", "per=", "name=" or "default="
+"baseline=" of "limit" is by what is usual for an account, and does not go with "per="
 
 
 
@@ -2216,3 +2216,84 @@ patient_guard_policy $PG_POLICY {
 --- must_die
 --- error_log
 "per=" of "limit" can't be used with "mode=cluster" in policy "$PG_POLICY": an account and what else limits count by are counted in one step, and lie in different hash slots
+
+
+
+=== TEST 213: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=x;
+--- must_die
+--- error_log
+invalid value "x" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 214: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=0.05;
+--- must_die
+--- error_log
+invalid value "0.05" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 215: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=101;
+--- must_die
+--- error_log
+invalid value "101" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 216: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=3:0;
+--- must_die
+--- error_log
+invalid value "3:0" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 217: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=3:;
+--- must_die
+--- error_log
+invalid value "3:" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 218: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=3:x;
+--- must_die
+--- error_log
+invalid value "3:x" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 219: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=-1;
+--- must_die
+--- error_log
+invalid value "-1" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 220: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=2.0005;
+--- must_die
+--- error_log
+invalid value "2.0005" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 221: a baseline that is none
+--- policy
+limit  patients=5/1h deny baseline=1e3;
+--- must_die
+--- error_log
+invalid value "1e3" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100

@@ -350,3 +350,100 @@ location / {
 is(by('a', '/?patient=1'), '200 lookups/1h/all=1');
 is(by('b', '/?patient=2'), '200 lookups/1h/all=1');
 is(by('b', '/?patient=2'), '200 lookups/1h/all=1');
+
+
+
+=== TEST 13: a limit by what is usual for the account
+--- policy
+account  $http_x_account trusted;
+clock    $http_x_time;
+limit    patients=100/1h deny baseline=1.5:4;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Totals $patient_guard_totals always;
+    add_header             X-Allowance $patient_guard_allowance always;
+}
+--- suppress_stderr
+--- after
+
+# ten an hour at most, on six days a week for four weeks
+for my $day (grep { $_ % 7 } 0 .. 27) {
+    at($day * $DAY, '/?patient=' . CORE::join ',', 1 .. 10 - $day % 3);
+    at($day * $DAY + 7200, '/?patient=' . CORE::join ',', 1 .. 10);
+}
+is(at(30 * $DAY, '/?patient=' . CORE::join ',', 1 .. 100), '200 patients/1h=100',
+   'what is learnt is not old enough yet');
+$who = 'dupond';
+for my $day (grep { $_ % 7 } 0 .. 27) {
+    at($day * $DAY, '/?patient=' . CORE::join ',', 1 .. 10 - $day % 3);
+    at($day * $DAY + 7200, '/?patient=' . CORE::join ',', 1 .. 10);
+}
+is(at(63 * $DAY, '/?patient=' . CORE::join ',', 1 .. 15), '200 patients/1h=15');
+is(at(63 * $DAY + 1, '/?patient=16'), '403 patients/1h=15',
+   'one and a half times as many as usual');
+like(error_log(), qr/deny by limit "patients\/1h" of policy "$PG_POLICY", counted 15 of 15, account: /);
+is(at(63 * $DAY + 2, '/?patient=3'), '200 patients/1h=15');
+is(by('durand', '/?patient=' . CORE::join(',', 1 .. 90),
+      'X-Time' => 1647000000 + 63 * $DAY), '200 patients/1h=90',
+   'who has no habits has the whole count');
+is(at(200 * $DAY, '/?patient=' . CORE::join ',', 1 .. 90), '200 patients/1h=90',
+   'nor has who was away for long');
+
+
+
+=== TEST 14: never under the floor
+--- policy
+account  $http_x_account trusted;
+clock    $http_x_time;
+limit    new_patients=100/1d deny baseline=1:4;
+limit    lookups=3/1h deny baseline=10;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Totals $patient_guard_totals always;
+    add_header             X-Allowance $patient_guard_allowance always;
+}
+--- suppress_stderr
+--- after
+
+at($_ * $DAY, "/?patient=$_") for 0 .. 27;
+is(at(63 * $DAY, '/?patient=x1'), '200 new_patients/1d=1,lookups/1h=1');
+is(at(63 * $DAY + 1, '/?patient=x2'), '200 new_patients/1d=2,lookups/1h=2');
+is(at(63 * $DAY + 2, '/?patient=x3'), '200 new_patients/1d=3,lookups/1h=3');
+is(at(63 * $DAY + 3, '/?patient=x3'), '403 new_patients/1d=3,lookups/1h=3',
+   'nor over the count');
+is(at(63 * $DAY + 7200, '/?patient=x4'), '200 new_patients/1d=4,lookups/1h=1');
+is(at(63 * $DAY + 7201, '/?patient=x5'), '403 new_patients/1d=4,lookups/1h=1');
+
+
+
+=== TEST 15: a thief who works harder every day trains nothing in four weeks
+--- policy
+account  $http_x_account trusted;
+clock    $http_x_time;
+limit    patients=1000/1h deny baseline=1.2;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+    add_header             X-Totals $patient_guard_totals always;
+    add_header             X-Allowance $patient_guard_allowance always;
+}
+--- suppress_stderr
+--- after
+
+at($_ * $DAY, '/?patient=' . CORE::join ',', 1 .. 10) for 0 .. 55;
+my $most = 0;
+for my $day (56 .. 84) {
+    my $n = int(10 * 1.05 ** ($day - 55));
+    at($day * $DAY, '/?patient=' . CORE::join ',', 1 .. $n);
+    my ($total) = at($day * $DAY + 1, '/?patient=1') =~ /=(\d+)/;
+    $most = $total if $total > $most;
+}
+is($most, 12, 'a fifth more than usual, whatever he tried');

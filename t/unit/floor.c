@@ -1,5 +1,5 @@
 
-/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_queue ngx_patient_guard_seen */
+/* rooms: ngx_patient_guard_window ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_habit ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /* shared memory beside Redis: what it takes over of the fleet's verdicts */
@@ -187,7 +187,7 @@ limits_that_are_gone_make_room(void)
     lookup.limits = &daily;
 
     for (i = room = 0; i < 10; i++) {
-        daily.id = 0x200 + i;
+        daily.id = 0x700 + i;
 
         for (n = 1; n <= 100; n++) {
             patient.current = n;

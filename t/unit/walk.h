@@ -191,9 +191,10 @@ walk_memory(walk_t *walk, ngx_patient_guard_ref_t ref)
 static inline const char *
 walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
 {
-    const char                *wrong;
-    ngx_patient_guard_ref_t    ref;
-    ngx_patient_guard_zone_t  *zone;
+    const char                 *wrong;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_zone_t   *zone;
+    ngx_patient_guard_habit_t  *habit;
 
     zone = &walk->node->zone;
 
@@ -214,6 +215,17 @@ walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
         if (ngx_patient_guard_queue(zone, ref)->id
             == NGX_PATIENT_GUARD_QUEUE_FLEET)
         {
+            continue;
+        }
+
+        if (ngx_patient_guard_is_habit(ngx_patient_guard_queue(zone, ref)->id))
+        {
+            habit = ngx_patient_guard_cell(zone, ref);
+
+            if (habit->weeks && !find_cell(walk, habit->weeks, KNOWN)) {
+                return "a habit is in two places";
+            }
+
             continue;
         }
 
