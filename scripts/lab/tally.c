@@ -1,0 +1,371 @@
+
+#include "lab.h"
+
+#include <err.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+/*
+ * nginx's limit_req: what is in excess of the rate, by address.  A model: it
+ * goes by nginx's own clock, and can't be told another.
+ */
+
+#define MOCK_SLOTS  65536
+
+typedef struct {
+    char    address[48];
+    double  excess, last;
+} mock_t;
+
+
+static mock_t  *mocks;
+static double   most;
+
+
+static mock_t *
+mock_find(const char *address)
+{
+    size_t       i, tried;
+    uint64_t     h;
+    const char  *p;
+
+    h = 0xcbf29ce484222325ULL;
+
+    for (p = address; *p; p++) {
+        h = (h ^ (unsigned char) *p) * 0x100000001b3ULL;
+    }
+
+    i = (h ^ h >> 32) % MOCK_SLOTS;
+
+    /* like nginx, the zone forgets: here after eight collisions */
+
+    for (tried = 0; tried < 8; tried++) {
+        mock_t  *m = &mocks[(i + tried) % MOCK_SLOTS];
+
+        if (m->address[0] == '\0' || strcmp(m->address, address) == 0) {
+            strcpy(m->address, address);
+            return m;
+        }
+    }
+
+    memset(&mocks[i], 0, sizeof(mock_t));
+    strcpy(mocks[i].address, address);
+
+    return &mocks[i];
+}
+
+
+void
+mock_judge(const char *address, double when, wire_answer_t *answer)
+{
+    double   excess;
+    mock_t  *mock;
+
+    memset(answer, 0, sizeof(wire_answer_t));
+    answer->verdict = WIRE_ALLOW;
+    answer->status = 200;
+    answer->limit = answer->totals = "";
+
+    if (lab.rate == 0) {
+        return;
+    }
+
+    if (mocks == NULL) {
+        mocks = calloc(MOCK_SLOTS, sizeof(mock_t));
+        if (mocks == NULL) {
+            err(2, "calloc");
+        }
+    }
+
+    mock = mock_find(address);
+
+    excess = mock->last == 0 ? 0
+             : mock->excess - lab.rate * fmax(when - mock->last, 0) + 1;
+    excess = fmax(excess, 0);
+    most = fmax(most, excess);
+
+    if (excess > lab.burst) {
+        answer->verdict = WIRE_CHALLENGE;
+        answer->status = 429;
+        return;
+    }
+
+    mock->excess = excess;
+    mock->last = when;
+}
+
+
+double
+mock_most(void)
+{
+    double  was;
+
+    was = most;
+    most = 0;
+
+    return was;
+}
+
+
+/* "name=total,..."; the names are those of the first answer */
+
+static void
+learn_names(const char *totals)
+{
+    size_t       len;
+    const char  *p;
+
+    for (p = totals; *p && lab.nlimits < LAB_LIMITS; /* void */ ) {
+        len = strcspn(p, "=");
+        lab.names[lab.nlimits++] = strndup(p, len);
+        p += strcspn(p, ",");
+        p += *p == ',';
+    }
+}
+
+
+void
+tally_totals(account_t *account, int day, const char *totals)
+{
+    int          i;
+    char        *end;
+    uint32_t     total;
+    const char  *p;
+
+    if (lab.nlimits == 0) {
+        learn_names(totals);
+    }
+
+    for (p = strchr(totals, '='), i = 0; p && i < lab.nlimits; i++) {
+        total = strtoul(p + 1, &end, 10);
+        p = strchr(end, '=');
+
+        if (day >= lab.from && day < lab.to
+            && total > account->days[day - lab.from].most[i])
+        {
+            account->days[day - lab.from].most[i] = total;
+        }
+
+        if (day >= lab.to - WORLD_WATCHED && total > account->usual[i]) {
+            account->usual[i] = total;
+        }
+    }
+}
+
+
+void
+tally_answer(account_t *account, int day, const wire_answer_t *answer)
+{
+    tally_t  *tally;
+
+    if (day < lab.from || day >= lab.to) {
+        return;
+    }
+
+    tally = &account->days[day - lab.from];
+    tally->lookups++;
+    tally->flags |= AT_WORK;
+
+    switch (answer->verdict) {
+
+    case WIRE_CHALLENGE:
+        tally->flags |= CHALLENGED;
+        break;
+
+    case WIRE_DENY:
+        tally->flags |= DENIED;
+        break;
+
+    case WIRE_THROTTLE:
+        tally->flags |= answer_served(answer) ? 0 : THROTTLED;
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+static void
+print_names(void)
+{
+    int  i;
+
+    printf("limits");
+
+    for (i = 0; i < lab.nlimits; i++) {
+        printf(" %s", lab.names[i]);
+    }
+
+    printf("\n");
+}
+
+
+/* "day ROLE ACCOUNT DAY FLAGS MOST ..." */
+
+void
+tally_print_days(void)
+{
+    int         i, day, k;
+    tally_t    *tally;
+    account_t  *account;
+
+    print_names();
+
+    for (i = 0; i < lab.nall; i++) {
+        account = &lab.accounts[i];
+
+        for (day = lab.from; day < lab.to; day++) {
+            tally = &account->days[day - lab.from];
+
+            if (!(tally->flags & AT_WORK)) {
+                continue;
+            }
+
+            printf("day %s %d %d %u", roles[account->person.role].name, i,
+                   day, tally->flags);
+
+            for (k = 0; k < lab.nlimits; k++) {
+                printf(" %u", tally->most[k]);
+            }
+
+            printf("\n");
+        }
+    }
+}
+
+
+/* "usual ROLE ACCOUNT MOST ..." */
+
+void
+tally_print_usual(void)
+{
+    int         i, k;
+    account_t  *account;
+
+    print_names();
+
+    for (i = 0; i < lab.nall; i++) {
+        account = &lab.accounts[i];
+        printf("usual %s %d", roles[account->person.role].name, i);
+
+        for (k = 0; k < lab.nlimits; k++) {
+            printf(" %u", account->usual[k]);
+        }
+
+        printf("\n");
+    }
+}
+
+
+/*
+ * The file of limits has "NAME SECONDS ROLE COUNT COLUMN" a line, where COLUMN
+ * is the place of the same signal and window in the file of what is usual, or
+ * -1; that file is what tally_print_usual() has written.
+ */
+
+typedef struct {
+    double  window;
+    char    role[32];
+    double  count;
+    int     column;
+} rule_t;
+
+
+static rule_t    rules[256];
+static int       nrules;
+static uint32_t (*usual)[LAB_LIMITS];
+
+
+static void
+read_rules(const char *path)
+{
+    FILE    *file;
+    rule_t  *rule;
+
+    file = fopen(path, "r");
+    if (file == NULL) {
+        err(2, "%s", path);
+    }
+
+    while (nrules < 256) {
+        rule = &rules[nrules];
+
+        if (fscanf(file, "%*s %lf %31s %lf %d", &rule->window, rule->role,
+                   &rule->count, &rule->column) != 4)
+        {
+            break;
+        }
+
+        nrules++;
+    }
+
+    fclose(file);
+}
+
+
+void
+known_read(const char *limits, const char *usual_path)
+{
+    int    number, at, k, n;
+    char   line[1024], *p;
+    FILE  *file;
+
+    read_rules(limits);
+
+    usual = calloc(lab.nall, sizeof(usual[0]));
+    file = fopen(usual_path, "r");
+
+    if (file == NULL || usual == NULL) {
+        err(2, "%s", usual_path);
+    }
+
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "usual %*s %d%n", &number, &at) != 1
+            || number < 0 || number >= lab.nall)
+        {
+            continue;
+        }
+
+        for (p = line + at, k = 0;
+             k < LAB_LIMITS && sscanf(p, "%u%n", &usual[number][k], &n) == 1;
+             k++)
+        {
+            p += n;
+        }
+    }
+
+    fclose(file);
+}
+
+
+void
+known_give(thief_t *thief, const account_t *account)
+{
+    int       i;
+    double    owner;
+    rule_t   *rule;
+    known_t  *known;
+
+    for (i = 0; i < nrules && thief->nknown < THIEF_LIMITS; i++) {
+        rule = &rules[i];
+
+        if (strcmp(rule->role, "all") != 0
+            && strcmp(rule->role, roles[account->person.role].name) != 0)
+        {
+            continue;
+        }
+
+        owner = rule->column >= 0 ? usual[account->number][rule->column] : 0;
+
+        /* a window may refuse by a 32nd of its length earlier */
+
+        known = &thief->known[thief->nknown++];
+        known->window = rule->window * 33 / 32;
+        known->room = rule->count - owner;
+        known->first = 0;
+    }
+}
