@@ -9,6 +9,7 @@
  *              the guard remembers and learns; prints what was most
  *   days       owners, lookup by lookup; prints what became of each day, and
  *              the most that each limit counted
+ *   tune       the same as days, counted here, for many more accounts
  *   S1 ...     a scenario; prints what leaked
  *
  *   -w SOCKET    the guard; without it none, or limit_req as modelled by
@@ -23,6 +24,7 @@
  *   -m MOST      accounts that are stolen, what leaks is for all of them
  */
 
+#include "counts.h"
 #include "lab.h"
 
 #include <err.h>
@@ -389,10 +391,9 @@ run(double until)
 static void
 populate(void)
 {
-    int         i, born;
+    int         i;
     account_t  *account;
 
-    born = -(lab.pages ? WORLD_HISTORY_PAGES : WORLD_HISTORY);
     lab.nall = lab.naccounts + lab.ndormant;
     lab.accounts = calloc(lab.nall, sizeof(account_t));
 
@@ -417,9 +418,7 @@ populate(void)
             err(2, "calloc");
         }
 
-        while (person_next(&account->person,
-                           day_start(lab.from < born ? born : lab.from)))
-        {
+        while (person_next(&account->person, day_start(lab.from))) {
             person_done(&account->person);
         }
     }
@@ -545,6 +544,61 @@ play(const char *name, const char *limits, const char *usual)
 }
 
 
+/* accounts are by themselves: one after another */
+
+static void
+tune(void)
+{
+    int              i, k, day;
+    view_t          *view;
+    tally_t         *tally;
+    person_t        *person;
+    counts_t        *counts;
+    const uint32_t  *totals;
+
+    lab.pages = 1;
+    lab.nall = lab.naccounts;
+    lab.accounts = calloc(lab.nall, sizeof(account_t));
+    lab.nlimits = counts_n;
+    memcpy(lab.names, counts_names, sizeof(lab.names));
+    counts = counts_open();
+
+    if (lab.accounts == NULL) {
+        err(2, "calloc");
+    }
+
+    for (i = 0; i < lab.nall; i++) {
+        person = &lab.accounts[i].person;
+        lab.accounts[i].days = calloc(lab.to - lab.from, sizeof(tally_t));
+        person_begin(person, lab.seed, i, -WORLD_HISTORY, 1);
+        counts_clear(counts);
+
+        while ((view = person_next(person, day_start(lab.to)))) {
+            totals = counts_view(counts, view);
+            day = day_of(view->when);
+
+            if (day >= lab.from) {
+                tally = &lab.accounts[i].days[day - lab.from];
+                tally->flags = AT_WORK;
+
+                for (k = 0; k < lab.nlimits; k++) {
+                    if (totals[k] > tally->most[k]) {
+                        tally->most[k] = totals[k];
+                    }
+                }
+            }
+
+            person_done(person);
+            lab.lookups++;
+        }
+
+        person_end(person);
+    }
+
+    tally_print_days();
+}
+
+
 static void
 options(int argc, char **argv, const char **limits, const char **usual)
 {
@@ -603,11 +657,13 @@ main(int argc, char **argv)
 
     if (strcmp(job, "history") == 0) {
         lab.batches = 1;
-        lab.from = -(lab.pages ? WORLD_HISTORY_PAGES : WORLD_HISTORY);
         lab.to = 0;
         populate();
         run(day_start(lab.to));
         tally_print_usual();
+
+    } else if (strcmp(job, "tune") == 0) {
+        tune();
 
     } else if (strcmp(job, "days") == 0) {
         populate();
