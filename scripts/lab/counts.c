@@ -108,30 +108,41 @@ place_of(counts_t *counts, uint64_t key)
 }
 
 
+/* for two more, so that both stay where they are */
+
+static void
+make_room(counts_t *counts)
+{
+    size_t    i, size;
+    entry_t  *old;
+
+    if (counts->n * 2 + 4 < counts->size) {
+        return;
+    }
+
+    old = counts->entries;
+    size = counts->size;
+
+    counts->size = size ? 2 * size : 4096;
+    counts->entries = calloc(counts->size, sizeof(entry_t));
+    if (counts->entries == NULL) {
+        err(2, "calloc");
+    }
+
+    for (i = 0; i < size; i++) {
+        if (old[i].key) {
+            *place_of(counts, old[i].key) = old[i];
+        }
+    }
+
+    free(old);
+}
+
+
 static entry_t *
 find(counts_t *counts, uint64_t key)
 {
-    size_t    i, size;
-    entry_t  *old, *entry;
-
-    if (counts->n * 2 >= counts->size) {
-        old = counts->entries;
-        size = counts->size;
-
-        counts->size = size ? 2 * size : 4096;
-        counts->entries = calloc(counts->size, sizeof(entry_t));
-        if (counts->entries == NULL) {
-            err(2, "calloc");
-        }
-
-        for (i = 0; i < size; i++) {
-            if (old[i].key) {
-                *place_of(counts, old[i].key) = old[i];
-            }
-        }
-
-        free(old);
-    }
+    entry_t  *entry;
 
     entry = place_of(counts, key);
 
@@ -187,9 +198,7 @@ counts_view(counts_t *counts, const view_t *view)
     entry_t       *patient, *address;
     const limit_t *limit;
 
-    address = find(counts, 1 + (uint64_t) view->address);
-    address->seen = view->when;
-
+    make_room(counts);
     patient = find(counts, view->patient | (uint64_t) 1 << 63);
     address = find(counts, 1 + (uint64_t) view->address);
 

@@ -88,6 +88,9 @@ extern lab_t  lab;
 void mock_judge(const char *address, double when, wire_answer_t *answer);
 double mock_most(void);             /* excess since it was last asked */
 
+/* days of owners, counted here */
+void tune(void);
+
 /* the totals of an answer */
 void tally_totals(account_t *account, int day, const char *totals);
 void tally_answer(account_t *account, int day, const wire_answer_t *answer);
