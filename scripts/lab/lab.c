@@ -22,6 +22,8 @@
  *   -u FILE      what history has printed
  *   -r PID       of Redis, to be killed by S12
  *   -m MOST      accounts that are stolen, what leaks is for all of them
+ *   -a           everybody is at work in a scenario of the whole fleet, for
+ *                limits that all share
  */
 
 #include "lab.h"
@@ -44,7 +46,7 @@ lab_t  lab;
 
 static const scenario_t  *scenario;
 static thief_t           *thieves;
-static int                nthieves, most_stolen = 1000, wanted;
+static int                nthieves, most_stolen = 1000, wanted, everybody;
 
 static void kick(account_t *account, double until);
 static double  limit_of_epoch;
@@ -491,7 +493,7 @@ send_home(void)
 {
     int  i;
 
-    if (scenario->flags & FLEET) {
+    if ((scenario->flags & FLEET) && everybody) {
         return;
     }
 
@@ -557,7 +559,7 @@ options(int argc, char **argv, const char **limits, const char **usual)
     lab.seed = 1;
     path = NULL;
 
-    while ((option = getopt(argc, argv, "w:q:b:l:s:n:f:t:e:pc:u:r:m:")) != -1)
+    while ((option = getopt(argc, argv, "w:q:b:l:s:n:f:t:e:pc:u:r:m:a")) != -1)
     {
         switch (option) {
         case 'w': path = optarg; break;
@@ -574,6 +576,7 @@ options(int argc, char **argv, const char **limits, const char **usual)
         case 'u': *usual = optarg; break;
         case 'r': lab.redis = atoi(optarg); break;
         case 'm': most_stolen = atoi(optarg); break;
+        case 'a': everybody = 1; break;
         default: exit(2);
         }
     }
@@ -600,7 +603,7 @@ main(int argc, char **argv)
     job = argv[optind];
 
     if (strcmp(job, "history") == 0) {
-        lab.batches = 1;
+        lab.batches = !lab.pages;
         lab.to = 0;
         populate();
         run(day_start(lab.to));

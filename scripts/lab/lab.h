@@ -86,7 +86,6 @@ extern lab_t  lab;
 
 /* answers instead of a guard: limit_req by address, or nothing */
 void mock_judge(const char *address, double when, wire_answer_t *answer);
-double mock_most(void);             /* excess since it was last asked */
 
 /* days of owners, counted here */
 void tune(void);

@@ -22,7 +22,6 @@ typedef struct {
 
 
 static mock_t  *mocks;
-static double   most;
 
 
 static mock_t *
@@ -61,8 +60,9 @@ mock_find(const char *address)
 void
 mock_judge(const char *address, double when, wire_answer_t *answer)
 {
-    double   excess;
-    mock_t  *mock;
+    double        excess;
+    mock_t       *mock;
+    static char   totals[32];
 
     memset(answer, 0, sizeof(wire_answer_t));
     answer->verdict = WIRE_ALLOW;
@@ -85,7 +85,9 @@ mock_judge(const char *address, double when, wire_answer_t *answer)
     excess = mock->last == 0 ? 0
              : mock->excess - lab.rate * fmax(when - mock->last, 0) + 1;
     excess = fmax(excess, 0);
-    most = fmax(most, excess);
+
+    snprintf(totals, sizeof(totals), "excess=%.0f", ceil(excess));
+    answer->totals = totals;
 
     if (excess > lab.burst) {
         answer->verdict = WIRE_CHALLENGE;
@@ -95,18 +97,6 @@ mock_judge(const char *address, double when, wire_answer_t *answer)
 
     mock->excess = excess;
     mock->last = when;
-}
-
-
-double
-mock_most(void)
-{
-    double  was;
-
-    was = most;
-    most = 0;
-
-    return was;
 }
 
 

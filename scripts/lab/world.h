@@ -75,6 +75,11 @@
 #define WORLD_MOBILES      30        /* addresses that a phone may have  [A] */
 
 
+/* P1: limit_req by address, whose burst is chosen */
+
+#define WORLD_REQ_RATE     .1        /* a second                         [A] */
+
+
 /* an owner who is challenged proves himself, and a throttled one waits */
 
 #define WORLD_PROVES       30        /* s                                [A] */

@@ -1,0 +1,236 @@
+package LabPolicy;
+
+# The policies under test: which limits they have, how their counts are
+# chosen, and how they are written for nginx.
+
+use strict;
+use warnings;
+
+use List::Util qw(max min sum0);
+
+our @ROLES = qw(pharmacy large practitioner nurse clerk);
+
+# Limits.  name: as totals tell it; column: as the tuning counts it; by: "all"
+# for one count, "role" for one for each; shared: counted by another key than
+# the account; stop: a denial behind the challenges, for passing a challenge
+# starts those anew, and whoever steals an account waits for its owner to pass
+my %WINDOWS = ('1h' => 3600, '1d' => 86400, '7d' => 7 * 86400,
+               '28d' => 28 * 86400);
+
+sub limit {
+    my ($signal, $window, %more) = @_;
+
+    my $name = "$signal/$window";
+    return { signal => $signal, window => $window, name => $name,
+             column => $name, seconds => $WINDOWS{$window},
+             action => 'challenge', %more };
+}
+
+sub stop {
+    my ($signal, $window) = @_;
+
+    return limit($signal, $window, name => "stop-$window", action => 'deny',
+                 stop => 1, column => "$signal/$window");
+}
+
+sub news { map { limit('new_patients', $_) } qw(1h 1d 7d 28d) }
+sub news_stops { map { stop('new_patients', $_) } qw(7d 28d) }
+
+sub fleet {
+    return (limit('misses', '1d'), limit('addresses', '1d'),
+            limit('accounts', '1h', per => '$remote_addr',
+                  name => 'place', shared => 1.25),
+            limit('new_patients', '1d', per => '$http_replay_establishment',
+                  name => 'establishment', shared => 1.25),
+            limit('new_patients', '1d', per => 'all', name => 'all',
+                  shared => 1.5));
+}
+
+my $BASELINE = 'baseline';
+
+# family: those of one family go on from one history
+sub policies {
+    return (
+        { name => 'P0', title => 'none', mock => 1 },
+        { name => 'P1', title => 'limit_req per address', mock => 1,
+          request => 1 },
+        { name => 'P2', title => 'lookups per account', family => 'pages',
+          by => 'all', limits => [limit('lookups', '1h'),
+                                  limit('lookups', '1d'),
+                                  stop('lookups', '1d')] },
+        { name => 'P3', title => 'patients', family => 'patients',
+          by => 'all', limits => [
+              (map { limit('patients', $_) } qw(1h 1d 7d 28d)),
+              (map { stop('patients', $_) } qw(7d 28d))] },
+        { name => 'P4', title => 'new patients', family => 'news',
+          by => 'all', limits => [news(), news_stops()] },
+        { name => 'P5', title => 'new patients by role', family => 'news',
+          by => 'role', limits => [news(), news_stops()] },
+        { name => 'P6', title => 'and by the own baseline', family => 'news',
+          by => 'role', baseline => 1, limits => [news(), news_stops()] },
+        { name => 'P7', title => 'and by the fleet', family => 'news',
+          by => 'role', baseline => 1, fleet => 1,
+          limits => [news(), news_stops(), fleet()] });
+}
+
+# every limit of a family, as its history is counted
+sub family {
+    my ($family) = @_;
+
+    my (%seen, @limits);
+    for my $policy (grep { ($_->{family} // '') eq $family } policies()) {
+        push @limits, grep { !$seen{$_->{name}}++ } @{$policy->{limits}};
+    }
+    return @limits;
+}
+
+# --- for nginx
+
+# $counts->{NAME}{ROLE or "all"}; without them all is counted, none refused
+sub written {
+    my ($limits, $counts, %more) = @_;
+
+    my ($maps, $directives) = ('', "    memory 28d;\n");
+    $directives .= "    challenge_grants $more{grants};\n" if $more{grants};
+    my $n = 0;
+    for my $limit (@$limits) {
+        my $count = $limit->{signal} =~ /^(?:lookups|misses|new_patients)$/
+            ? 4294967295 : $limit->{signal} eq 'patients' ? 20000 : 1000;
+        my ($action, $default) = ('log', '');
+        if ($counts) {
+            my $by = $counts->{$limit->{name}};
+            $action = $limit->{action};
+            $count = $by->{all} // '$lab_' . ++$n;
+            if (!defined $by->{all}) {
+                $default = ' default=' . min(values %$by);
+                $maps .= "    map \$http_replay_role \$lab_$n {\n"
+                    . (join '', map { "        $_ $by->{$_};\n" }
+                       sort keys %$by)
+                    . "        default \"\";\n    }\n";
+            }
+        }
+        $directives .= "    limit $limit->{signal}=$count/$limit->{window}"
+            . "$default $action name=$limit->{name}"
+            . (defined $limit->{per} ? " per=$limit->{per}" : '')
+            . (defined $limit->{baseline} ? " baseline=$limit->{baseline}"
+               : '') . ";\n";
+    }
+    return { maps => $maps, directives => $directives };
+}
+
+# for a thief who knows them; shared limits look at all, so he can't
+sub rules {
+    my ($limits, $counts, $columns) = @_;
+
+    my %at = map { $columns->[$_] => $_ } 0 .. $#$columns;
+    return join '', map {
+        my $limit = $_;
+        my $by = $counts->{$limit->{name}};
+        map { "$limit->{name} $limit->{seconds} $_ $by->{$_} "
+              . ($at{$limit->{name}} // -1) . "\n" } sort keys %$by
+    } grep { !$_->{shared} && $_->{signal} !~ /^(?:misses|addresses)$/ }
+      @$limits;
+}
+
+# --- choosing counts
+
+# rows: [role, account, day, flags, totals by column ...], $columns by name
+sub at_quantile {
+    my ($sorted, $over) = @_;
+
+    my $n = int($over * @$sorted);
+    return $sorted->[$#$sorted - min($n, $#$sorted)];
+}
+
+# The share of account-days challenged under these counts.  Who is challenged
+# passes, and all windows that challenge start anew: a window has to fill again
+# before it can challenge once more.
+sub challenged {
+    my ($rows, $limits, $counts) = @_;
+
+    my ($over, %quiet, $last) = (0);
+    for my $row (@$rows) {
+        my ($role, $account, $day) = @$row;
+        if (!defined $last || $last ne $account) {
+            %quiet = ();
+            $last = $account;
+        }
+        my $hit = 0;
+        for my $i (0 .. $#$limits) {
+            next if ($quiet{$i} // -1e9) > $day;
+            $hit ||= $row->[$limits->[$i]{at}] > $counts->[$i];
+        }
+        next unless $hit;
+        $over++;
+        $quiet{$_} = $day + $limits->[$_]{seconds} / 86400
+            for 0 .. $#$limits;
+    }
+    return $over;
+}
+
+# One quantile for all windows, as low as the share allows: they are over
+# together, so it is more than the share divided by their number.
+sub choose_group {
+    my ($rows, $limits, $allowed) = @_;
+
+    my @sorted = map { my $at = $_->{at};
+                       [sort { $a <=> $b } map { $_->[$at] } @$rows] }
+                 @$limits;
+    my ($low, $high, @best) = (0, 3 * $allowed);
+    @best = map { $_->[-1] } @sorted;
+    for (1 .. 14) {
+        my $over = ($low + $high) / 2;
+        my @counts = map { at_quantile($_, $over) } @sorted;
+        if (challenged($rows, $limits, \@counts) <= $allowed * @$rows) {
+            ($low, @best) = ($over, @counts);
+        } else {
+            $high = $over;
+        }
+    }
+    return map { max($_, 1) } @best;
+}
+
+# "share" of all account-days, and no role above five times that
+sub choose {
+    my ($policy, $rows, $columns, $share, $shared) = @_;
+
+    my %at = map { $columns->[$_] => $_ + 4 } 0 .. $#$columns;
+    my @limits = map { { %$_, at => $at{$_->{column}} } }
+                 grep { !$_->{shared} } @{$policy->{limits}};
+    my @soft = grep { !$_->{stop} } @limits;
+    my %counts;
+    my %groups = (all => $rows);
+    if ($policy->{by} eq 'role') {
+        %groups = map { my $role = $_;
+                        $role => [grep { $_->[0] eq $role } @$rows] } @ROLES;
+    }
+    for my $group (keys %groups) {
+        my $allowed = $share;
+        my @counts = choose_group($groups{$group}, \@soft, $allowed);
+        if ($group eq 'all') {
+            for (1 .. 20) {
+                last unless grep {
+                    my $role = $_;
+                    my @those = grep { $_->[0] eq $role } @$rows;
+                    challenged(\@those, \@soft, \@counts)
+                        > 5 * $share * @those;
+                } @ROLES;
+                $allowed *= .7;
+                @counts = choose_group($rows, \@soft, $allowed);
+            }
+        }
+        $counts{$soft[$_]{name}}{$group} = $counts[$_] for 0 .. $#soft;
+        # beyond all that was seen
+        for my $limit (grep { $_->{stop} } @limits) {
+            $counts{$limit->{name}}{$group} = int(1.15 * max(
+                map { $_->[$limit->{at}] } @{$groups{$group}})) + 1;
+        }
+    }
+    for my $limit (grep { $_->{shared} } @{$policy->{limits}}) {
+        $counts{$limit->{name}}{all}
+            = int($limit->{shared} * ($shared->{$limit->{name}} // 1)) + 1;
+    }
+    return \%counts;
+}
+
+1;
