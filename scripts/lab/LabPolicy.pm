@@ -46,7 +46,7 @@ sub fleet {
                   shared => 1.5));
 }
 
-my $BASELINE = 'baseline';
+my $DENIED = .00005;             # of account-days, half of what is allowed
 
 # family: those of one family go on from one history
 sub policies {
@@ -60,8 +60,9 @@ sub policies {
                                   stop('lookups', '1d')] },
         { name => 'P3', title => 'patients', family => 'patients',
           by => 'all', limits => [
-              (map { limit('patients', $_) } qw(1h 1d 7d 28d)),
-              (map { stop('patients', $_) } qw(7d 28d))] },
+              # thousands of patients in a set of 28 days, at each lookup
+              (map { limit('patients', $_) } qw(1h 1d 7d)),
+              stop('patients', '7d')] },
         { name => 'P4', title => 'new patients', family => 'news',
           by => 'all', limits => [news(), news_stops()] },
         { name => 'P5', title => 'new patients by role', family => 'news',
@@ -90,7 +91,9 @@ sub family {
 sub written {
     my ($limits, $counts, %more) = @_;
 
-    my ($maps, $directives) = ('', "    memory 28d;\n");
+    my ($maps, $directives) = ('', '');
+    $directives .= "    memory $more{memory}d;\n"
+        if grep { $_->{signal} eq 'new_patients' } @$limits;
     $directives .= "    challenge_grants $more{grants};\n" if $more{grants};
     my $n = 0;
     for my $limit (@$limits) {
@@ -190,9 +193,48 @@ sub choose_group {
     return map { max($_, 1) } @best;
 }
 
+# Who passes more challenges in a day than there are grants is denied: the
+# hour's limit has to leave what a day may bring to as many allowances.
+sub spare_grants {
+    my ($rows, $limits, $counts, $grants) = @_;
+
+    my ($hour) = grep { $limits->[$_]{window} eq '1h' } 0 .. $#$limits;
+    my ($day) = grep { $limits->[$_]{window} eq '1d' } 0 .. $#$limits;
+    return if !defined $hour || !defined $day;
+    my $at = $limits->[$day]{at};
+    my @sorted = sort { $a <=> $b } map { $_->[$at] } @$rows;
+    my $most = at_quantile(\@sorted, $DENIED) / ($grants + 1);
+    $counts->[$hour] = int($most) + 1 if $counts->[$hour] < $most;
+}
+
+# of rows that chose no count: the shares challenged and denied by them
+sub foreseen {
+    my ($policy, $rows, $columns, $counts, $grants) = @_;
+
+    my %at = map { $columns->[$_] => $_ + 4 } 0 .. $#$columns;
+    my @limits = map { { %$_, at => $at{$_->{column}} } }
+                 grep { !$_->{shared} } @{$policy->{limits}};
+    my @soft = grep { !$_->{stop} } @limits;
+    my ($hour) = grep { $_->{window} eq '1h' } @soft;
+    my ($day) = grep { $_->{window} eq '1d' } @soft;
+    my ($over, $denied) = (0, 0);
+    for my $role (@ROLES) {
+        my @those = grep { $_->[0] eq $role } @$rows;
+        my $of = sub { $counts->{$_[0]{name}}{$role}
+                       // $counts->{$_[0]{name}}{all} };
+        $over += challenged(\@those, \@soft, [map { $of->($_) } @soft]);
+        my $most = $of->($hour) * ($grants + 1);
+        for my $row (@those) {
+            $denied++ if $row->[$day->{at}] > $most
+                || grep { $_->{stop} && $row->[$_->{at}] > $of->($_) } @limits;
+        }
+    }
+    return { challenged => $over / @$rows, denied => $denied / @$rows };
+}
+
 # "share" of all account-days, and no role above five times that
 sub choose {
-    my ($policy, $rows, $columns, $share, $shared) = @_;
+    my ($policy, $rows, $columns, $share, $shared, $grants) = @_;
 
     my %at = map { $columns->[$_] => $_ + 4 } 0 .. $#$columns;
     my @limits = map { { %$_, at => $at{$_->{column}} } }
@@ -219,6 +261,7 @@ sub choose {
                 @counts = choose_group($rows, \@soft, $allowed);
             }
         }
+        spare_grants($groups{$group}, \@soft, \@counts, $grants);
         $counts{$soft[$_]{name}}{$group} = $counts[$_] for 0 .. $#soft;
         # beyond all that was seen
         for my $limit (grep { $_->{stop} } @limits) {

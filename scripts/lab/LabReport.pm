@@ -102,7 +102,7 @@ sub people_table {
     my ($found, $sums) = @_;
 
     my @rows = (['policy', '', 'challenged %', @LabPolicy::ROLES, 'denied %',
-                 'throttled %', 'gate']);
+                 'throttled %', 'foreseen %', 'denied', 'gate']);
     for my $variant (at_gate($found)) {
         my $days = $sums->{$variant->{id}}{days};
         my $all = $days->{all};
@@ -112,6 +112,9 @@ sub people_table {
              @LabPolicy::ROLES),
             percent($all->{denied}, $all->{days}),
             percent($all->{throttled}, $all->{days}),
+            (map { $variant->{foreseen}
+                   ? sprintf '%.4f', 100 * $variant->{foreseen}{$_} : '-' }
+             qw(challenged denied)),
             $sums->{$variant->{id}}{gate} || 'passed'];
     }
     return columns(2, @rows);
@@ -210,8 +213,8 @@ TEXT
 
 # --- HTML
 
-my @COLOURS = qw(#888888 #b58900 #cb4b16 #6c71c4 #2aa198 #268bd2 #859900
-                 #d33682);
+my @COLOURS = ('#888888', '#b58900', '#cb4b16', '#6c71c4', '#2aa198', '#268bd2',
+               '#859900', '#d33682');
 
 sub scale_log {
     my ($value, $low, $high, $from, $to) = @_;

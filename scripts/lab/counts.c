@@ -203,7 +203,7 @@ counts_view(counts_t *counts, const view_t *view)
     address = find(counts, 1 + (uint64_t) view->address);
 
     novel = patient->seen < view->when
-                            - COUNTS_MEMORY * (double) WORLD_DAY;
+                            - WORLD_MEMORY * (double) WORLD_DAY;
     patient->seen = view->when;
 
     for (i = 0; i < counts_n; i++) {

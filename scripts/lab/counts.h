@@ -15,7 +15,6 @@
 
 
 #define COUNTS_MOST    16
-#define COUNTS_MEMORY  28        /* days: the directive memory's default */
 
 
 typedef struct counts_s  counts_t;

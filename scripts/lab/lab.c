@@ -48,8 +48,12 @@ static const scenario_t  *scenario;
 static thief_t           *thieves;
 static int                nthieves, most_stolen = 1000, wanted, everybody;
 
+static double             limit_of_epoch;
+
+static const struct timespec  interval = { 0, 60000000 };
+
+
 static void kick(account_t *account, double until);
-static double  limit_of_epoch;
 
 
 static double
@@ -141,6 +145,14 @@ told(void *data, const wire_answer_t *answer)
 
     if (ask->theirs) {
         thief_told(thief, &ask->grab, answer);
+
+        /* the fleet is told of a miss within 50 ms; simulated seconds are
+         * shorter than that */
+
+        if (ask->grab.miss && lab.wire && answer_served(answer)) {
+            nanosleep(&interval, NULL);
+        }
+
     } else {
         owner_told(account, ask, answer);
     }

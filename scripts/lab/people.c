@@ -394,7 +394,8 @@ live_day(person_t *person)
     if (person->vaccination >= 0 && today >= person->vaccination
         && today < person->vaccination + 3)
     {
-        n *= WORLD_VACCINATION_X;
+        n *= role->patients < 100 ? WORLD_VACCINATION_PRACTICE
+                                  : WORLD_VACCINATION_X;
         fresh = WORLD_VACCINATION_FRESH;
     }
 

@@ -15,7 +15,7 @@
 #define WORLD_HOUR         3600
 #define WORLD_DAY          86400
 #define WORLD_DAY_ZERO     18994     /* Monday 2022-01-03, in days           */
-#define WORLD_HISTORY      86        /* days before: 28 that fill a memory,
+#define WORLD_HISTORY      91        /* days before: 35 that fill a memory,
                                         then those that a baseline learns on,
                                         -56 to -28                       [D] */
 #define WORLD_HISTORY_PAGES  8       /* where every page is sent         [D] */
@@ -65,8 +65,10 @@
 #define WORLD_NIGHT_X      .3        /*   so much more work,             [A] */
 #define WORLD_NIGHT_FRESH  .8        /*   most of it unknown             [A] */
 #define WORLD_VACCINATION  .01       /* weeks: of pharmacies, practices  [A] */
-#define WORLD_VACCINATION_X  2.5     /*   for three days of it           [A] */
-#define WORLD_VACCINATION_FRESH  .6  /*                                  [A] */
+#define WORLD_VACCINATION_X  1.6     /*   for three days of it, a pharmacy
+                                        so many times its work,          [A] */
+#define WORLD_VACCINATION_PRACTICE  2.5      /*   a practice             [A] */
+#define WORLD_VACCINATION_FRESH  .5  /*   with so many new               [A] */
 #define WORLD_COLD         .04       /* accounts whose first day comes,
                                         within 112 days from -56 on      [A] */
 #define WORLD_BILLING      .10       /* practitioners and nurses who open
@@ -75,8 +77,10 @@
 #define WORLD_MOBILES      30        /* addresses that a phone may have  [A] */
 
 
-/* P1: limit_req by address, whose burst is chosen */
+/* the policies: memory; and P1's limit_req by address, whose burst is chosen */
 
+#define WORLD_MEMORY       35        /* days: billing opens again whoever came
+                                        in 30                            [A] */
 #define WORLD_REQ_RATE     .1        /* a second                         [A] */
 
 
