@@ -17,6 +17,9 @@
 #                 a megabyte of response costs (SHORT=1: under a minute)
 # make scale      100,000 accounts with 28 days of lookups in Redis: memory and
 #                 the script's time (SHORT=1: a minute; see scripts/scale/run)
+# make lab        policies against the ways in which data leaves, and against
+#                 people at work: leak, false alarms, scores (SHORT=1: minutes;
+#                 POLICIES="P5 P7" SEEDS=3 ...: see scripts/lab/run)
 # make run        the breach against the demonstration portal (STORE=memory)
 # make serve      the portal, left running
 #
@@ -46,7 +49,8 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
-        coverage check deb endure bench run serve clean scale matrix FORCE
+        coverage check deb endure bench run serve clean scale lab \
+        matrix FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -133,6 +137,9 @@ bench:
 
 scale:
 	@scripts/scale/run
+
+lab:
+	@scripts/lab/run
 
 run: all
 	@scripts/demo/run

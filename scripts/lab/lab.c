@@ -24,6 +24,7 @@
  *   -m MOST      accounts that are stolen, what leaks is for all of them
  *   -a           everybody is at work in a scenario of the whole fleet, for
  *                limits that all share
+ *   -i           there is a limit on misses: each of a thief's is waited for
  */
 
 #include "lab.h"
@@ -39,19 +40,14 @@
 
 
 #define CONNECTIONS  256
-#define DORMANT_IDS  100000
+#define ASLEEP       100000           /* numbers of those never at work */
 
 
 lab_t  lab;
 
-static const scenario_t  *scenario;
-static thief_t           *thieves;
-static int                nthieves, most_stolen = 1000, wanted, everybody;
-
-static double             limit_of_epoch;
+static double  limit_of_epoch;
 
 static const struct timespec  interval = { 0, 60000000 };
-
 
 static void kick(account_t *account, double until);
 
@@ -149,7 +145,7 @@ told(void *data, const wire_answer_t *answer)
         /* the fleet is told of a miss within 50 ms; simulated seconds are
          * shorter than that */
 
-        if (ask->grab.miss && lab.wire && answer_served(answer)) {
+        if (ask->grab.miss && lab.intervals && answer_served(answer)) {
             nanosleep(&interval, NULL);
         }
 
@@ -368,7 +364,7 @@ kick(account_t *account, double until)
 }
 
 
-static void
+void
 run(double until)
 {
     int     i;
@@ -401,7 +397,7 @@ run(double until)
 
 /* the past is lived through, without being asked for */
 
-static void
+void
 populate(void)
 {
     int         i;
@@ -423,7 +419,7 @@ populate(void)
         /* those of a role never change with what is sent of them */
 
         person_begin(&account->person, lab.seed, i < lab.naccounts ? i
-                     : DORMANT_IDS + i, -WORLD_HISTORY, lab.pages);
+                     : ASLEEP + i, -WORLD_HISTORY, lab.pages);
         account->person.dormant = i >= lab.naccounts;
         account->days = calloc(lab.to - lab.from + 1, sizeof(tally_t));
 
@@ -438,125 +434,6 @@ populate(void)
 }
 
 
-/* accounts that have been at work for long, each once, by the seed */
-
-static void
-steal(void)
-{
-    int        i, n, at, *victims;
-    double     start;
-    thief_t   *thief;
-    uint64_t   c;
-
-    c = lab.seed * 31337 + 17;
-    (void) chance(&c);
-    start = day_start(0) + (6 + part(&c) * 24) * WORLD_HOUR;
-
-    if (scenario->flags & OUTAGE) {
-        lab.outage = start + WORLD_OUTAGE;
-    }
-
-    wanted = scenario->accounts ? scenario->accounts
-             : (int) (lab.naccounts * WORLD_FLEET);
-    n = wanted < most_stolen || scenario->accounts == 0
-        ? wanted : most_stolen;
-
-    thieves = calloc(n, sizeof(thief_t));
-    victims = calloc(n, sizeof(int));
-
-    if (thieves == NULL || victims == NULL) {
-        err(2, "calloc");
-    }
-
-    for (i = 0; i < n; i++) {
-        do {
-            at = (scenario->flags & DORMANT) ? lab.naccounts + i
-                 : (int) (part(&c) * lab.naccounts);
-        } while (lab.accounts[at].stolen
-                 || (!(scenario->flags & DORMANT)
-                     && lab.accounts[at].person.born > -WORLD_WATCHED));
-
-        lab.accounts[at].stolen = 1;
-        victims[i] = at;
-    }
-
-    nthieves = (scenario->flags & DORMANT) ? 1 : n;
-
-    for (i = 0; i < n; i++) {
-        thief = &thieves[i < nthieves ? i : 0];
-
-        if (i < nthieves) {
-            thief_begin(thief, scenario, lab.seed, i, start);
-            thief->victims = &victims[i];
-            thief->nvictims = nthieves == n ? 1 : n;
-            thief->owner = lab.accounts[victims[i]].person.level;
-            known_give(thief, &lab.accounts[victims[i]]);
-        }
-
-        lab.accounts[victims[i]].thief = thief;
-    }
-}
-
-
-/* whoever is neither robbed nor beside who is stays at home */
-
-static void
-send_home(void)
-{
-    int  i;
-
-    if ((scenario->flags & FLEET) && everybody) {
-        return;
-    }
-
-    for (i = 0; i < lab.nall; i++) {
-        if (!lab.accounts[i].stolen) {
-            lab.accounts[i].person.dormant = 1;
-            lab.accounts[i].person.next = lab.accounts[i].person.nviews;
-        }
-    }
-}
-
-
-static void
-play(const char *name, const char *limits, const char *usual)
-{
-    int     i;
-    double  leaked, asked, stolen;
-
-    scenario = scenario_find(name);
-    lab.from = 0;
-    lab.to = scenario->days + 2;
-    lab.ndormant = (scenario->flags & DORMANT)
-                   ? scenario->accounts < most_stolen ? scenario->accounts
-                     : most_stolen : 0;
-    populate();
-
-    if (limits && usual) {
-        known_read(limits, usual);
-    }
-
-    steal();
-    send_home();
-    run(day_start(lab.to));
-
-    leaked = asked = 0;
-
-    for (i = 0; i < nthieves; i++) {
-        leaked += thieves[i].leaked;
-        asked += thieves[i].asked;
-    }
-
-    stolen = (scenario->flags & DORMANT) ? thieves[0].nvictims : nthieves;
-
-    /* of some of the accounts, told for all of them */
-    leaked *= wanted / stolen;
-    asked *= wanted / stolen;
-
-    printf("leak %s %d %.0f %.0f\n", name, wanted, leaked, asked);
-}
-
-
 static void
 options(int argc, char **argv, const char **limits, const char **usual)
 {
@@ -564,6 +441,7 @@ options(int argc, char **argv, const char **limits, const char **usual)
     const char  *path;
 
     lab.naccounts = 60;
+    lab.stolen = 1000;
     lab.epoch = 3600;
     lab.to = 28;
     lab.location = "/";
@@ -571,8 +449,13 @@ options(int argc, char **argv, const char **limits, const char **usual)
     lab.seed = 1;
     path = NULL;
 
-    while ((option = getopt(argc, argv, "w:q:b:l:s:n:f:t:e:pc:u:r:m:a")) != -1)
-    {
+    for ( ;; ) {
+        option = getopt(argc, argv, "w:q:b:l:s:n:f:t:e:pc:u:r:m:ai");
+
+        if (option == -1) {
+            break;
+        }
+
         switch (option) {
         case 'w': path = optarg; break;
         case 'q': lab.rate = atof(optarg); break;
@@ -587,8 +470,9 @@ options(int argc, char **argv, const char **limits, const char **usual)
         case 'c': *limits = optarg; break;
         case 'u': *usual = optarg; break;
         case 'r': lab.redis = atoi(optarg); break;
-        case 'm': most_stolen = atoi(optarg); break;
-        case 'a': everybody = 1; break;
+        case 'm': lab.stolen = atoi(optarg); break;
+        case 'a': lab.everybody = 1; break;
+        case 'i': lab.intervals = 1; break;
         default: exit(2);
         }
     }
@@ -630,7 +514,7 @@ main(int argc, char **argv)
         tally_print_days();
 
     } else {
-        play(job, limits, usual);
+        attack(job, limits, usual);
     }
 
     printf("speed %llu %.1f\n", (unsigned long long) lab.lookups,

@@ -66,6 +66,8 @@ typedef struct {
     int         from, to;           /* days */
     double      epoch;              /* s */
     int         pages, batches;
+    int         stolen;             /* at most, of the fleet as many as are */
+    int         everybody, intervals;
     const char *location;
 
     wire_t     *wire;               /* or */
@@ -87,8 +89,15 @@ extern lab_t  lab;
 /* answers instead of a guard: limit_req by address, or nothing */
 void mock_judge(const char *address, double when, wire_answer_t *answer);
 
+/* lives all accounts until day "from", and sends what comes until then */
+void populate(void);
+void run(double until);
+
 /* days of owners, counted here */
 void tune(void);
+
+/* a scenario, on files that known_read() takes, or NULL */
+void attack(const char *name, const char *limits, const char *usual);
 
 /* the totals of an answer */
 void tally_totals(account_t *account, int day, const char *totals);

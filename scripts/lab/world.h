@@ -77,7 +77,7 @@
 #define WORLD_MOBILES      30        /* addresses that a phone may have  [A] */
 
 
-/* the policies: memory; and P1's limit_req by address, whose burst is chosen */
+/* the policies: memory; and P1's limit_req, whose burst is chosen */
 
 #define WORLD_MEMORY       35        /* days: billing opens again whoever came
                                         in 30                            [A] */
@@ -117,7 +117,7 @@
     { "S2",    5,  1, RATE,    16.7, 16.7, 300000, 0 },                       \
     { "S3",    2, 28, RATE,    17.6, 17.6, 18400000, EVENINGS },              \
     { "S4a",  19, 28, DAILY,   25,   25,   WORLD_LIST, 0 },                   \
-    { "S4b",  19, 28, DAILY,   35,   35,   700, WORKDAYS },                    \
+    { "S4b",  19, 28, DAILY,   35,   35,   700, WORKDAYS },                   \
     { "S4c",  19, 28, KNOWING, 0,    0,    WORLD_LIST, 0 },                   \
     { "S5",    0, 14, DAILY,   714,  715,  10000, FLEET },                    \
     { "S6",    5,  1, RATE,    1,    10,   WORLD_LIST, GUESSES },             \
