@@ -33,7 +33,13 @@ sub stop {
                  stop => 1, column => "$signal/$window");
 }
 
-sub news { map { limit('new_patients', $_) } qw(1h 1d 7d 28d) }
+# floor: what no baseline goes below
+my %FLOORS = ('1h' => 10, '1d' => 25, '7d' => 80, '28d' => 200);
+
+sub news {
+    map { limit('new_patients', $_, floor => $FLOORS{$_}) } qw(1h 1d 7d 28d);
+}
+
 sub news_stops { map { stop('new_patients', $_) } qw(7d 28d) }
 
 sub fleet {
@@ -115,22 +121,24 @@ sub written {
         $directives .= "    limit $limit->{signal}=$count/$limit->{window}"
             . "$default $action name=$limit->{name}"
             . (defined $limit->{per} ? " per=$limit->{per}" : '')
-            . (defined $limit->{baseline} ? " baseline=$limit->{baseline}"
-               : '') . ";\n";
+            . ($limit->{floor} && $more{factor}
+               ? " baseline=$more{factor}:$limit->{floor}" : '') . ";\n";
     }
     return { maps => $maps, directives => $directives };
 }
 
 # for a thief who knows them; shared limits look at all, so he can't
 sub rules {
-    my ($limits, $counts, $columns) = @_;
+    my ($limits, $counts, $columns, $factor) = @_;
 
     my %at = map { $columns->[$_] => $_ } 0 .. $#$columns;
     return join '', map {
         my $limit = $_;
         my $by = $counts->{$limit->{name}};
+        my $baseline = $factor && $limit->{floor}
+            ? "$factor $limit->{floor}" : '0 0';
         map { "$limit->{name} $limit->{seconds} $_ $by->{$_} "
-              . ($at{$limit->{name}} // -1) . "\n" } sort keys %$by
+              . ($at{$limit->{name}} // -1) . " $baseline\n" } sort keys %$by
     } grep { !$_->{shared} && $_->{signal} !~ /^(?:misses|addresses)$/ }
       @$limits;
 }
@@ -143,6 +151,46 @@ sub at_quantile {
 
     my $n = int($over * @$sorted);
     return $sorted->[$#$sorted - min($n, $#$sorted)];
+}
+
+# What is usual of an account, as a baseline learns it with a lag: the most that
+# the window held on days -56 to -28, and none where it is younger.  Laid down
+# in each row, 30 places behind the total.
+my ($LEARNT_FROM, $LEARNT_TO, $BEHIND) = (-56, -28, 30);
+our @FACTORS = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 6);
+
+sub learn {
+    my ($rows, @limits) = @_;
+
+    for my $at (map { $_->{at} } @limits) {
+        my ($last, @past) = ('');
+        for my $row (@$rows) {
+            if ($last ne $row->[1]) {
+                $last = $row->[1];
+                @past = ();
+            }
+            push @past, $row;
+            my $day = $row->[2];
+            shift @past while @past > 1 && $past[1][2] <= $day + $LEARNT_FROM;
+            next if $past[0][2] > $day + $LEARNT_FROM;
+            $row->[$at + $BEHIND] = max(0, map { $_->[$at] }
+                grep { $_->[2] <= $day + $LEARNT_TO } @past);
+        }
+    }
+}
+
+# is the total more than the count, or the baseline that lowers it?
+sub is_over {
+    my ($row, $limit, $count) = @_;
+
+    if ($limit->{factor}) {
+        my $usual = $row->[$limit->{at} + $BEHIND];
+        if (defined $usual) {
+            my $own = max($limit->{floor}, $limit->{factor} * $usual);
+            $count = $own if $own < $count;
+        }
+    }
+    return $row->[$limit->{at}] > $count;
 }
 
 # The share of account-days challenged under these counts.  Who is challenged
@@ -161,7 +209,7 @@ sub challenged {
         my $hit = 0;
         for my $i (0 .. $#$limits) {
             next if ($quiet{$i} // -1e9) > $day;
-            $hit ||= $row->[$limits->[$i]{at}] > $counts->[$i];
+            $hit ||= is_over($row, $limits->[$i], $counts->[$i]);
         }
         next unless $hit;
         $over++;
@@ -169,6 +217,19 @@ sub challenged {
             for 0 .. $#$limits;
     }
     return $over;
+}
+
+# the lowest factor that keeps within what is allowed, or none
+sub choose_factor {
+    my ($rows, $limits, $counts, $allowed) = @_;
+
+    for my $factor (@FACTORS) {
+        $_->{factor} = $factor for grep { $_->{floor} } @$limits;
+        return $factor
+            if challenged($rows, $limits, $counts) <= $allowed * @$rows;
+    }
+    delete $_->{factor} for @$limits;
+    return undef;
 }
 
 # One quantile for all windows, as low as the share allows: they are over
@@ -215,6 +276,9 @@ sub foreseen {
     my @limits = map { { %$_, at => $at{$_->{column}} } }
                  grep { !$_->{shared} } @{$policy->{limits}};
     my @soft = grep { !$_->{stop} } @limits;
+    if ($policy->{factor}) {
+        $_->{factor} = $policy->{factor} for grep { $_->{floor} } @soft;
+    }
     my ($hour) = grep { $_->{window} eq '1h' } @soft;
     my ($day) = grep { $_->{window} eq '1d' } @soft;
     my ($over, $denied) = (0, 0);
@@ -230,6 +294,19 @@ sub foreseen {
         }
     }
     return { challenged => $over / @$rows, denied => $denied / @$rows };
+}
+
+# one factor for all roles, the lowest that suits each and all of them
+sub factor_of {
+    my ($rows, $limits, $counts, $share) = @_;
+
+    my @needed;
+    for my $role (@ROLES) {
+        my @those = grep { $_->[0] eq $role } @$rows;
+        push @needed, choose_factor(\@those, $limits,
+            [map { $counts->{$_->{name}}{$role} } @$limits], $share) // return;
+    }
+    return max(@needed);
 }
 
 # "share" of all account-days, and no role above five times that
@@ -261,6 +338,9 @@ sub choose {
                 @counts = choose_group($rows, \@soft, $allowed);
             }
         }
+        if ($policy->{baseline}) {
+            @counts = choose_group($groups{$group}, \@soft, $allowed / 3);
+        }
         spare_grants($groups{$group}, \@soft, \@counts, $grants);
         $counts{$soft[$_]{name}}{$group} = $counts[$_] for 0 .. $#soft;
         # beyond all that was seen
@@ -268,6 +348,9 @@ sub choose {
             $counts{$limit->{name}}{$group} = int(1.15 * max(
                 map { $_->[$limit->{at}] } @{$groups{$group}})) + 1;
         }
+    }
+    if ($policy->{baseline}) {
+        $policy->{factor} = factor_of($rows, \@soft, \%counts, $share);
     }
     for my $limit (grep { $_->{shared} } @{$policy->{limits}}) {
         $counts{$limit->{name}}{all}

@@ -252,9 +252,9 @@ tally_print_usual(void)
 
 
 /*
- * The file of limits has "NAME SECONDS ROLE COUNT COLUMN" a line, where COLUMN
- * is the place of the same signal and window in the file of what is usual, or
- * -1; that file is what tally_print_usual() has written.
+ * The file of limits has "NAME SECONDS ROLE COUNT COLUMN FACTOR FLOOR" a line.
+ * COLUMN is the limit's place in the file of what is usual, which is what
+ * tally_print_usual() has written, or -1; FACTOR, if not 0, that of a baseline.
  */
 
 typedef struct {
@@ -262,6 +262,7 @@ typedef struct {
     char    role[32];
     double  count;
     int     column;
+    double  factor, floor;
 } rule_t;
 
 
@@ -284,8 +285,9 @@ read_rules(const char *path)
     while (nrules < 256) {
         rule = &rules[nrules];
 
-        if (fscanf(file, "%*s %lf %31s %lf %d", &rule->window, rule->role,
-                   &rule->count, &rule->column) != 4)
+        if (fscanf(file, "%*s %lf %31s %lf %d %lf %lf", &rule->window,
+                   rule->role, &rule->count, &rule->column, &rule->factor,
+                   &rule->floor) != 6)
         {
             break;
         }
@@ -336,7 +338,7 @@ void
 known_give(thief_t *thief, const account_t *account)
 {
     int       i;
-    double    owner;
+    double    owner, count;
     rule_t   *rule;
     known_t  *known;
 
@@ -351,11 +353,17 @@ known_give(thief_t *thief, const account_t *account)
 
         owner = rule->column >= 0 ? usual[account->number][rule->column] : 0;
 
+        count = rule->count;
+
+        if (rule->factor) {
+            count = fmin(count, fmax(rule->floor, rule->factor * owner));
+        }
+
         /* a window may refuse by a 32nd of its length earlier */
 
         known = &thief->known[thief->nknown++];
         known->window = rule->window * 33 / 32;
-        known->room = rule->count - owner;
+        known->room = count - owner;
         known->first = 0;
     }
 }
