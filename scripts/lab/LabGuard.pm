@@ -12,16 +12,19 @@ use IO::Socket::UNIX;
 use POSIX ();
 use Time::HiRes qw(sleep);
 
-# module => path of the .so
+# module => path of the .so, nginx => of nginx, secret => of another guard
 sub new {
     my ($class, %with) = @_;
 
     my $folder = tempdir('/tmp/patient-lab.XXXXXX', CLEANUP => 1);
     my $self = bless { %with, folder => $folder, running => {} }, $class;
-    open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
-    read $random, my $bytes, 16;
+    if (!$self->{secret}) {
+        open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
+        read $random, my $bytes, 16;
+        $self->{secret} = unpack 'H*', $bytes;
+    }
     umask 077;
-    spew("$folder/key", unpack('H*', $bytes) . "\n");
+    spew("$folder/key", "$self->{secret}\n");
     return $self;
 }
 
