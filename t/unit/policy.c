@@ -195,6 +195,7 @@ check(case_t *c)
     for (i = 0; i < 4 && c->limits[i].count; i++) {
         limits[i].action = c->limits[i].action;
         limits[i].count = c->limits[i].count;
+        tally.rooms[i].count = c->limits[i].count;
         tally.rooms[i].total = c->limits[i].total;
         tally.rooms[i].wait = c->limits[i].wait;
     }
