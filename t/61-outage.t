@@ -239,7 +239,8 @@ return $peer->send({
     zero        => $string->($tally =~ s/^\d+/0/r),
     negative    => $string->($tally =~ s/ (\d+)$/ -$1/r),
     plus        => $string->($tally =~ s/ (\d+)$/ +$1/r),
-    overflow    => $string->($tally =~ s/(\d+) (\d+)$/4294967296 $2/r),
+    overflow    => $string->($tally =~ s/\d+( \d+ \d+)$/4294967296$1/r),
+    more_count  => $string->($tally =~ s/ \d+$/ 4294967295/r),
     wrap        => $string->($tally =~ s/ \d+$/ 18446744073709551616/r),
     hex         => $string->($tally =~ s/ \d+$/ 0x0/r),
     flags       => $string->($tally =~ s/^(\d+) \d+/$1 16/r),
@@ -253,7 +254,7 @@ END
 for my $fault (qw(garbage http ok status nil nil-array no-length integer
                   array no-array nested many huge long line cr lf map push
                   double big bool verbatim empty blank less more trailing twice
-                  nonce zero negative plus overflow wrap hex flags charged
+                  nonce zero negative plus overflow more_count wrap hex flags charged
                   limit nul newline))
 {
     outage($fault, sub { fall_ill('$PG_TMP/$PG_POLICY.ill', $fault) },

@@ -39,4 +39,4 @@ unlink $ENV{PG_SHORT};
 is(get("/?patient=$many", @dupont)->{status}, 200, 'nothing was counted');
 is(get('/?patient=261', @dupont)->{status}, 403,
    'but for those who were shown');
-like(error_log(), qr/\[emerg\] .*malloc\(8192\) failed/, "nginx' own word");
+like(error_log(), qr/\[emerg\] .*malloc\(12288\) failed/, "nginx' own word");

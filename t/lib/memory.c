@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 
-#define PATIENTS  (512 * 16)
+#define PATIENTS  (512 * 24)
 
 
 void *
