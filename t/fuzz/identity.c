@@ -230,6 +230,8 @@ identify(ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *values,
     ngx_http_request_t                 r;
     ngx_http_complex_value_t           cv[VALUES];
     ngx_http_patient_guard_policy_t    policy;
+
+    static ngx_patient_guard_shm_t     shm;
     ngx_http_patient_guard_loc_conf_t  lcf;
 
     memset(cv, 0, sizeof(cv));
@@ -252,6 +254,7 @@ identify(ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *values,
     patients.elts = &cv[PATIENTS];
     patients.nelts = 2;
 
+    policy.shm = &shm;
     policy.accounts = &accounts;
     policy.proof = &cv[PROOF];
     policy.exempt = &cv[EXEMPT];
