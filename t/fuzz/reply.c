@@ -81,6 +81,7 @@ ask(asked_t *asked, input_t *in)
     asked->parcel.grants = &asked->grants;
     asked->parcel.number = flags >> 4;
     asked->parcel.sets = (flags & 4) != 0;
+    asked->parcel.novel = flags >> 5;
 }
 
 
@@ -125,7 +126,7 @@ tally_holds(asked_t *asked, ngx_str_t *text, heard_t *heard)
     decision = &heard->decision;
 
     must(is_ours(text));
-    must(blanks(text) == 5 + 2 * asked->lookup.nlimits);
+    must(blanks(text) == 6 + 3 * asked->lookup.nlimits);
     must(tally->source == NGX_PATIENT_GUARD_FROM_REDIS);
     must(!tally->outage);
     must(tally->challenger <= asked->lookup.nlimits);
@@ -136,6 +137,7 @@ tally_holds(asked_t *asked, ngx_str_t *text, heard_t *heard)
 
     for (i = 0; i < asked->lookup.nlimits; i++) {
         must(tally->rooms[i].wait <= LONGEST);
+        must(tally->rooms[i].count <= asked->limits[i].count);
         over |= tally->rooms[i].wait != 0;
     }
 
@@ -160,6 +162,7 @@ news_hold(asked_t *asked, ngx_str_t *text, ngx_patient_guard_news_t *news)
     must(news->challenged == (news->since != 0));
     must(news->challenger <= asked->parcel.nlimits);
     must(!news->superseded || asked->parcel.number);
+    must(news->novel <= asked->parcel.novel);
 
     for (i = 0; i < asked->parcel.nlimits; i++) {
         image = &news->images[i];
