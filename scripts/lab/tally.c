@@ -254,7 +254,7 @@ tally_print_usual(void)
 /*
  * The file of limits has "NAME SECONDS ROLE COUNT COLUMN FACTOR FLOOR" a line.
  * COLUMN is the limit's place in the file of what is usual, which is what
- * tally_print_usual() has written, or -1; FACTOR that of a baseline, or 0.
+ * tally_print_usual() has written, or -1; FACTOR is a baseline's, or 0.
  */
 
 typedef struct {
