@@ -121,24 +121,27 @@ sub written {
         $directives .= "    limit $limit->{signal}=$count/$limit->{window}"
             . "$default $action name=$limit->{name}"
             . (defined $limit->{per} ? " per=$limit->{per}" : '')
-            . ($limit->{floor} && $more{factor}
-               ? " baseline=$more{factor}:$limit->{floor}" : '') . ";\n";
+            . ($limit->{floor} && $more{factors}
+               ? ' baseline=' . ($more{factors}{$limit->{name}} // 2)
+                 . ":$limit->{floor}" : '') . ";\n";
     }
     return { maps => $maps, directives => $directives };
 }
 
 # for a thief who knows them; shared limits look at all, so he can't
 sub rules {
-    my ($limits, $counts, $columns, $factor) = @_;
+    my ($limits, $counts, $columns, $factors) = @_;
 
     my %at = map { $columns->[$_] => $_ } 0 .. $#$columns;
     return join '', map {
         my $limit = $_;
         my $by = $counts->{$limit->{name}};
-        my $baseline = $factor && $limit->{floor}
-            ? "$factor $limit->{floor}" : '0 0';
-        map { "$limit->{name} $limit->{seconds} $_ $by->{$_} "
-              . ($at{$limit->{name}} // -1) . " $baseline\n" } sort keys %$by
+        my $at = $at{$limit->{name}} // -1;
+        my $factor = $limit->{floor} && $factors
+            ? $factors->{$limit->{name}} : 0;
+        my $habit = $at < 0 ? -1 : $at + @$columns;
+        map { "$limit->{name} $limit->{seconds} $_ $by->{$_} $at $habit "
+              . $factor . ' ' . ($limit->{floor} // 0) . "\n" } sort keys %$by
     } grep { !$_->{shared} && $_->{signal} !~ /^(?:misses|addresses)$/ }
       @$limits;
 }
@@ -153,28 +156,30 @@ sub at_quantile {
     return $sorted->[$#$sorted - min($n, $#$sorted)];
 }
 
-# What is usual of an account, as a baseline learns it with a lag: the most that
-# the window held on days -56 to -28, and none where it is younger.  Laid down
-# in each row, 30 places behind the total.
-my ($LEARNT_FROM, $LEARNT_TO, $BEHIND) = (-56, -28, 30);
-our @FACTORS = (1.1, 1.25, 1.5, 2, 2.5, 3, 4, 6);
+# What is usual of an account, as the module learns it: the mean, over the days
+# of three whole weeks that ended 29 to 35 days ago, of the most that the window
+# held; none where there were fewer than five such days.  Laid down in each row,
+# 30 places behind the total.
+my $BEHIND = 30;
 
 sub learn {
-    my ($rows, @limits) = @_;
+    my ($rows, $world, @limits) = @_;
 
+    my ($zero, $first, $last, $enough) = map { $world->("WORLD_$_") }
+        qw(DAY_ZERO HABIT_FIRST HABIT_LAST HABIT_DAYS);
     for my $at (map { $_->{at} } @limits) {
-        my ($last, @past) = ('');
+        my (%sum, %days);
+        for my $row (grep { $_->[$at] } @$rows) {
+            my $week = "$row->[1] " . int(($zero + $row->[2]) / 7);
+            $sum{$week} += $row->[$at];
+            $days{$week}++;
+        }
         for my $row (@$rows) {
-            if ($last ne $row->[1]) {
-                $last = $row->[1];
-                @past = ();
-            }
-            push @past, $row;
-            my $day = $row->[2];
-            shift @past while @past > 1 && $past[1][2] <= $day + $LEARNT_FROM;
-            next if $past[0][2] > $day + $LEARNT_FROM;
-            $row->[$at + $BEHIND] = max(0, map { $_->[$at] }
-                grep { $_->[2] <= $day + $LEARNT_TO } @past);
+            my $week = int(($zero + $row->[2]) / 7);
+            my @weeks = map { "$row->[1] " . ($week - $_) } $last .. $first;
+            my $days = sum0(map { $days{$_} // 0 } @weeks);
+            next if $days < $enough;
+            $row->[$at + $BEHIND] = sum0(map { $sum{$_} // 0 } @weeks) / $days;
         }
     }
 }
@@ -217,19 +222,6 @@ sub challenged {
             for 0 .. $#$limits;
     }
     return $over;
-}
-
-# the lowest factor that keeps within what is allowed, or none
-sub choose_factor {
-    my ($rows, $limits, $counts, $allowed) = @_;
-
-    for my $factor (@FACTORS) {
-        $_->{factor} = $factor for grep { $_->{floor} } @$limits;
-        return $factor
-            if challenged($rows, $limits, $counts) <= $allowed * @$rows;
-    }
-    delete $_->{factor} for @$limits;
-    return undef;
 }
 
 # One quantile for all windows, as low as the share allows: they are over
@@ -276,9 +268,7 @@ sub foreseen {
     my @limits = map { { %$_, at => $at{$_->{column}} } }
                  grep { !$_->{shared} } @{$policy->{limits}};
     my @soft = grep { !$_->{stop} } @limits;
-    if ($policy->{factor}) {
-        $_->{factor} = $policy->{factor} for grep { $_->{floor} } @soft;
-    }
+    $_->{factor} = $policy->{factors}{$_->{name}} for @soft;
     my ($hour) = grep { $_->{window} eq '1h' } @soft;
     my ($day) = grep { $_->{window} eq '1d' } @soft;
     my ($over, $denied) = (0, 0);
@@ -296,17 +286,50 @@ sub foreseen {
     return { challenged => $over / @$rows, denied => $denied / @$rows };
 }
 
-# one factor for all roles, the lowest that suits each and all of them
-sub factor_of {
+# One factor a window, of all roles, for "factor" is no variable: that quantile
+# of how many times the usual a day has, where that is above the floor.
+sub factors {
+    my ($rows, $limits, $over) = @_;
+
+    my %factors;
+    for my $limit (@$limits) {
+        my ($at, $floor) = @$limit{qw(at floor)};
+        my @times = sort { $a <=> $b } map {
+            my $usual = $_->[$at + $BEHIND];
+            !defined $usual || $_->[$at] <= $floor ? 0
+                : $_->[$at] / max($usual, 1);
+        } @$rows;
+        $factors{$limit->{name}}
+            = max(int(100 * at_quantile(\@times, $over) + 1) / 100, 1);
+    }
+    return \%factors;
+}
+
+# the factors that, with the counts, use up the share
+sub choose_factors {
     my ($rows, $limits, $counts, $share) = @_;
 
-    my @needed;
-    for my $role (@ROLES) {
-        my @those = grep { $_->[0] eq $role } @$rows;
-        push @needed, choose_factor(\@those, $limits,
-            [map { $counts->{$_->{name}}{$role} } @$limits], $share) // return;
+    my %of = map { my $role = $_;
+                   $role => [grep { $_->[0] eq $role } @$rows] } @ROLES;
+    my ($low, $high, $best) = (0, 2 * $share);
+    for (1 .. 10) {
+        my $over = ($low + $high) / 2;
+        my $factors = factors($rows, $limits, $over);
+        $_->{factor} = $factors->{$_->{name}} for @$limits;
+        my ($all, $fits) = (0, 1);
+        for my $role (@ROLES) {
+            my $n = challenged($of{$role}, $limits,
+                [map { $counts->{$_->{name}}{$role} } @$limits]);
+            $all += $n;
+            $fits &&= $n <= 4 * $share * @{$of{$role}};
+        }
+        if ($fits && $all <= $share * @$rows) {
+            ($low, $best) = ($over, $factors);
+        } else {
+            $high = $over;
+        }
     }
-    return max(@needed);
+    return $best;
 }
 
 # "share" of all account-days, and no role above five times that
@@ -350,7 +373,8 @@ sub choose {
         }
     }
     if ($policy->{baseline}) {
-        $policy->{factor} = factor_of($rows, \@soft, \%counts, $share);
+        my @based = grep { $_->{floor} } @soft;
+        $policy->{factors} = choose_factors($rows, \@based, \%counts, $share);
     }
     for my $limit (grep { $_->{shared} } @{$policy->{limits}}) {
         $counts{$limit->{name}}{all}

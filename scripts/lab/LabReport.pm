@@ -158,8 +158,11 @@ sub counts_table {
         }
         for my $limit (@{$variant->{limits} // []}) {
             my $by = $variant->{counts}{$limit->{name}};
+            my $factor = $limit->{floor}
+                && $variant->{factors}{$limit->{name}}
+                ? " x$variant->{factors}{$limit->{name}}:$limit->{floor}" : '';
             push @rows, [$variant->{name},
-                         "$limit->{name} $limit->{action}",
+                         "$limit->{name} $limit->{action}$factor",
                          map { $by->{$_} // '' } 'all', @LabPolicy::ROLES];
         }
     }

@@ -228,7 +228,36 @@ tally_print_days(void)
 }
 
 
-/* "usual ROLE ACCOUNT MOST ..." */
+/* as the module learns it: the mean of what each day of three weeks had most */
+
+static double
+habit(account_t *account, int limit)
+{
+    int       day, week, days;
+    double    sum;
+    uint32_t  most;
+
+    week = (WORLD_DAY_ZERO + lab.to) / 7;
+    sum = 0;
+    days = 0;
+
+    for (day = lab.from; day < lab.to; day++) {
+        if ((WORLD_DAY_ZERO + day) / 7 < week - WORLD_HABIT_FIRST
+            || (WORLD_DAY_ZERO + day) / 7 > week - WORLD_HABIT_LAST)
+        {
+            continue;
+        }
+
+        most = account->days[day - lab.from].most[limit];
+        sum += most;
+        days += most > 0;
+    }
+
+    return days >= WORLD_HABIT_DAYS ? sum / days : INFINITY;
+}
+
+
+/* "usual ROLE ACCOUNT MOST ... HABIT ..." */
 
 void
 tally_print_usual(void)
@@ -246,29 +275,34 @@ tally_print_usual(void)
             printf(" %u", account->usual[k]);
         }
 
+        for (k = 0; k < lab.nlimits; k++) {
+            printf(" %g", habit(account, k));
+        }
+
         printf("\n");
     }
 }
 
 
 /*
- * The file of limits has "NAME SECONDS ROLE COUNT COLUMN FACTOR FLOOR" a line.
- * COLUMN is the limit's place in the file of what is usual, which is what
- * tally_print_usual() has written, or -1; FACTOR is a baseline's, or 0.
+ * The file of limits has "NAME SECONDS ROLE COUNT COLUMN HABIT FACTOR FLOOR" a
+ * line.  COLUMN and HABIT are the limit's places in the file of what is usual,
+ * which is what tally_print_usual() has written, or -1; FACTOR is a baseline's,
+ * or 0.
  */
 
 typedef struct {
     double  window;
     char    role[32];
     double  count;
-    int     column;
+    int     column, habit;
     double  factor, floor;
 } rule_t;
 
 
 static rule_t    rules[256];
 static int       nrules;
-static uint32_t (*usual)[LAB_LIMITS];
+static double  (*usual)[2 * LAB_LIMITS];
 
 
 static void
@@ -285,9 +319,9 @@ read_rules(const char *path)
     while (nrules < 256) {
         rule = &rules[nrules];
 
-        if (fscanf(file, "%*s %lf %31s %lf %d %lf %lf", &rule->window,
-                   rule->role, &rule->count, &rule->column, &rule->factor,
-                   &rule->floor) != 6)
+        if (fscanf(file, "%*s %lf %31s %lf %d %d %lf %lf", &rule->window,
+                   rule->role, &rule->count, &rule->column, &rule->habit,
+                   &rule->factor, &rule->floor) != 7)
         {
             break;
         }
@@ -303,7 +337,7 @@ void
 known_read(const char *limits, const char *usual_path)
 {
     int    number, at, k, n;
-    char   line[1024], *p;
+    char   line[2048], *p;
     FILE  *file;
 
     read_rules(limits);
@@ -323,7 +357,7 @@ known_read(const char *limits, const char *usual_path)
         }
 
         for (p = line + at, k = 0;
-             k < LAB_LIMITS && sscanf(p, "%u%n", &usual[number][k], &n) == 1;
+             k < 2 * LAB_LIMITS && sscanf(p, "%lf%n", &usual[number][k], &n) == 1;
              k++)
         {
             p += n;
@@ -355,8 +389,9 @@ known_give(thief_t *thief, const account_t *account)
 
         count = rule->count;
 
-        if (rule->factor) {
-            count = fmin(count, fmax(rule->floor, rule->factor * owner));
+        if (rule->factor && rule->habit >= 0) {
+            count = fmin(count, fmax(rule->floor, rule->factor
+                                     * usual[account->number][rule->habit]));
         }
 
         /* a window may refuse by a 32nd of its length earlier */

@@ -81,6 +81,9 @@
 
 #define WORLD_MEMORY       35        /* days: billing opens again whoever came
                                         in 30                            [A] */
+#define WORLD_HABIT_FIRST  7         /* weeks ago, as the module learns  [M] */
+#define WORLD_HABIT_LAST   5
+#define WORLD_HABIT_DAYS   5         /* of work, or there is no baseline [M] */
 #define WORLD_REQ_RATE     .1        /* a second                         [A] */
 
 
