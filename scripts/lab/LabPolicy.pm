@@ -268,7 +268,9 @@ sub foreseen {
     my @limits = map { { %$_, at => $at{$_->{column}} } }
                  grep { !$_->{shared} } @{$policy->{limits}};
     my @soft = grep { !$_->{stop} } @limits;
-    $_->{factor} = $policy->{factors}{$_->{name}} for @soft;
+    if ($policy->{factors}) {
+        $_->{factor} = $policy->{factors}{$_->{name}} for @soft;
+    }
     my ($hour) = grep { $_->{window} eq '1h' } @soft;
     my ($day) = grep { $_->{window} eq '1d' } @soft;
     my ($over, $denied) = (0, 0);

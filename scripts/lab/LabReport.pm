@@ -158,9 +158,9 @@ sub counts_table {
         }
         for my $limit (@{$variant->{limits} // []}) {
             my $by = $variant->{counts}{$limit->{name}};
-            my $factor = $limit->{floor}
-                && $variant->{factors}{$limit->{name}}
-                ? " x$variant->{factors}{$limit->{name}}:$limit->{floor}" : '';
+            my $factors = $variant->{factors} // {};
+            my $factor = $limit->{floor} && $factors->{$limit->{name}}
+                ? " x$factors->{$limit->{name}}:$limit->{floor}" : '';
             push @rows, [$variant->{name},
                          "$limit->{name} $limit->{action}$factor",
                          map { $by->{$_} // '' } 'all', @LabPolicy::ROLES];
