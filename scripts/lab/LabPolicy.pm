@@ -52,7 +52,11 @@ sub fleet {
                   shared => 1.5));
 }
 
-my $DENIED = .00005;             # of account-days, half of what is allowed
+# what is kept in reserve, for lives that chose nothing are others
+my $DENIED = .00002;             # of account-days; .0001 may be
+my $CHALLENGED = .8;             # of the share asked for
+my $STOP = 1.3;                  # times all that was seen
+my $STEP = .93;                  # of a count, when one is lowered
 
 # family: those of one family go on from one history
 sub policies {
@@ -184,18 +188,14 @@ sub learn {
     }
 }
 
-# is the total more than the count, or the baseline that lowers it?
-sub is_over {
+# the count that holds: a baseline may lower it
+sub holds {
     my ($row, $limit, $count) = @_;
 
-    if ($limit->{factor}) {
-        my $usual = $row->[$limit->{at} + $BEHIND];
-        if (defined $usual) {
-            my $own = max($limit->{floor}, $limit->{factor} * $usual);
-            $count = $own if $own < $count;
-        }
-    }
-    return $row->[$limit->{at}] > $count;
+    return $count unless $limit->{factor};
+    my $usual = $row->[$limit->{at} + $BEHIND] // return $count;
+    my $own = max($limit->{floor}, $limit->{factor} * $usual);
+    return $own < $count ? $own : $count;
 }
 
 # The share of account-days challenged under these counts.  Who is challenged
@@ -214,7 +214,8 @@ sub challenged {
         my $hit = 0;
         for my $i (0 .. $#$limits) {
             next if ($quiet{$i} // -1e9) > $day;
-            $hit ||= is_over($row, $limits->[$i], $counts->[$i]);
+            my $limit = $limits->[$i];
+            $hit ||= $row->[$limit->{at}] > holds($row, $limit, $counts->[$i]);
         }
         next unless $hit;
         $over++;
@@ -244,6 +245,27 @@ sub choose_group {
         }
     }
     return map { max($_, 1) } @best;
+}
+
+# One after the other is lowered a little, as long as it fits: some windows are
+# over together with others, and cost nothing more.  "fits" judges @$values.
+sub lower {
+    my ($values, $whole, $fits) = @_;
+
+    my %stuck;
+    for (1 .. 30) {
+        for my $i (grep { !$stuck{$_} } 0 .. $#$values) {
+            my $was = $values->[$i];
+            $values->[$i] = $whole ? int($was * $STEP) : $was * $STEP;
+            if ($values->[$i] < 1 || !$fits->()) {
+                $values->[$i] = $was;
+                $stuck{$i} = 1;
+            }
+        }
+        last if keys %stuck == @$values;
+    }
+    # as it was judged last
+    $fits->();
 }
 
 # Who passes more challenges in a day than there are grants is denied: the
@@ -279,8 +301,8 @@ sub foreseen {
         my $of = sub { $counts->{$_[0]{name}}{$role}
                        // $counts->{$_[0]{name}}{all} };
         $over += challenged(\@those, \@soft, [map { $of->($_) } @soft]);
-        my $most = $of->($hour) * ($grants + 1);
         for my $row (@those) {
+            my $most = holds($row, $hour, $of->($hour)) * ($grants + 1);
             $denied++ if $row->[$day->{at}] > $most
                 || grep { $_->{stop} && $row->[$_->{at}] > $of->($_) } @limits;
         }
@@ -313,24 +335,35 @@ sub choose_factors {
 
     my %of = map { my $role = $_;
                    $role => [grep { $_->[0] eq $role } @$rows] } @ROLES;
+    my $fits = sub {
+        my $all = 0;
+        for my $role (@ROLES) {
+            my $n = challenged($of{$role}, $limits,
+                [map { $counts->{$_->{name}}{$role} } @$limits]);
+            return 0 if $n > 4 * $share * @{$of{$role}};
+            $all += $n;
+        }
+        return $all <= $share * @$rows;
+    };
     my ($low, $high, $best) = (0, 2 * $share);
     for (1 .. 10) {
         my $over = ($low + $high) / 2;
         my $factors = factors($rows, $limits, $over);
         $_->{factor} = $factors->{$_->{name}} for @$limits;
-        my ($all, $fits) = (0, 1);
-        for my $role (@ROLES) {
-            my $n = challenged($of{$role}, $limits,
-                [map { $counts->{$_->{name}}{$role} } @$limits]);
-            $all += $n;
-            $fits &&= $n <= 4 * $share * @{$of{$role}};
-        }
-        if ($fits && $all <= $share * @$rows) {
+        if ($fits->()) {
             ($low, $best) = ($over, $factors);
         } else {
             $high = $over;
         }
     }
+    return undef if !$best;
+    my @factors = map { $best->{$_->{name}} } @$limits;
+    lower(\@factors, 0, sub {
+        $limits->[$_]{factor} = $factors[$_] for 0 .. $#factors;
+        return $fits->();
+    });
+    $best = { map { $limits->[$_]{name} => sprintf '%.2f', $factors[$_] }
+              0 .. $#factors };
     return $best;
 }
 
@@ -338,6 +371,7 @@ sub choose_factors {
 sub choose {
     my ($policy, $rows, $columns, $share, $shared, $grants) = @_;
 
+    $share *= $CHALLENGED;
     my %at = map { $columns->[$_] => $_ + 4 } 0 .. $#$columns;
     my @limits = map { { %$_, at => $at{$_->{column}} } }
                  grep { !$_->{shared} } @{$policy->{limits}};
@@ -350,7 +384,8 @@ sub choose {
     }
     for my $group (keys %groups) {
         my $allowed = $share;
-        my @counts = choose_group($groups{$group}, \@soft, $allowed);
+        my $those = $groups{$group};
+        my @counts = choose_group($those, \@soft, $allowed);
         if ($group eq 'all') {
             for (1 .. 20) {
                 last unless grep {
@@ -364,13 +399,19 @@ sub choose {
             }
         }
         if ($policy->{baseline}) {
-            @counts = choose_group($groups{$group}, \@soft, $allowed / 3);
+            $allowed /= 3;
+            @counts = choose_group($those, \@soft, $allowed);
+        }
+        if ($group ne 'all') {
+            lower(\@counts, 1, sub {
+                challenged($those, \@soft, \@counts) <= $allowed * @$those;
+            });
         }
         spare_grants($groups{$group}, \@soft, \@counts, $grants);
         $counts{$soft[$_]{name}}{$group} = $counts[$_] for 0 .. $#soft;
         # beyond all that was seen
         for my $limit (grep { $_->{stop} } @limits) {
-            $counts{$limit->{name}}{$group} = int(1.15 * max(
+            $counts{$limit->{name}}{$group} = int($STOP * max(
                 map { $_->[$limit->{at}] } @{$groups{$group}})) + 1;
         }
     }
