@@ -329,10 +329,28 @@ sub factors {
     return \%factors;
 }
 
+# The same for the hour of a baseline: the lowest factor under which no more
+# days than may be need more allowances than there are grants.
+sub spare_factor {
+    my ($rows, $limits, $counts, $grants) = @_;
+
+    my ($hour) = grep { $_->{window} eq '1h' } @$limits;
+    my ($day) = grep { $_->{window} eq '1d' } @$limits;
+    for ($hour->{factor} = 1; $hour->{factor} < 50; $hour->{factor} /= $STEP) {
+        my $denied = grep {
+            my $count = $counts->{$hour->{name}}{$_->[0]};
+            $_->[$day->{at}] > ($grants + 1) * holds($_, $hour, $count);
+        } @$rows;
+        last if $denied <= $DENIED * @$rows;
+    }
+    return $hour->{factor};
+}
+
 # the factors that, with the counts, use up the share
 sub choose_factors {
-    my ($rows, $limits, $counts, $share) = @_;
+    my ($rows, $limits, $counts, $share, $grants) = @_;
 
+    my $least = spare_factor($rows, $limits, $counts, $grants);
     my %of = map { my $role = $_;
                    $role => [grep { $_->[0] eq $role } @$rows] } @ROLES;
     my $fits = sub {
@@ -349,6 +367,7 @@ sub choose_factors {
     for (1 .. 10) {
         my $over = ($low + $high) / 2;
         my $factors = factors($rows, $limits, $over);
+        $_ = max($_, $least) for $factors->{'new_patients/1h'};
         $_->{factor} = $factors->{$_->{name}} for @$limits;
         if ($fits->()) {
             ($low, $best) = ($over, $factors);
@@ -360,6 +379,8 @@ sub choose_factors {
     my @factors = map { $best->{$_->{name}} } @$limits;
     lower(\@factors, 0, sub {
         $limits->[$_]{factor} = $factors[$_] for 0 .. $#factors;
+        return 0 if grep { $_->{window} eq '1h' && $_->{factor} < $least }
+                    @$limits;
         return $fits->();
     });
     $best = { map { $limits->[$_]{name} => sprintf '%.2f', $factors[$_] }
@@ -417,7 +438,8 @@ sub choose {
     }
     if ($policy->{baseline}) {
         my @based = grep { $_->{floor} } @soft;
-        $policy->{factors} = choose_factors($rows, \@based, \%counts, $share);
+        $policy->{factors} = choose_factors($rows, \@based, \%counts, $share,
+                                             $grants);
     }
     for my $limit (grep { $_->{shared} } @{$policy->{limits}}) {
         $counts{$limit->{name}}{all}

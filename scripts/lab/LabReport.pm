@@ -44,7 +44,7 @@ sub summed {
             score => mean(map { $_->{score} } @seeds),
             worst => min(map { $_->{score} } @seeds) };
     }
-    $sum{gate} = gate($days);
+    $sum{gate} = gate($days, $variant->{foreseen});
     my @names = grep { $sum{scenarios}{$_} } @{$found->{set}{scenarios}};
     my %grouped;
     # S4 is one scenario in three forms
@@ -58,13 +58,17 @@ sub summed {
     return \%sum;
 }
 
-# '' or what is missed
+# '' or what is missed: by verdicts, or by what is foreseen for many more days
 sub gate {
-    my ($days) = @_;
+    my ($days, $foreseen) = @_;
 
     my $all = $days->{all};
     return 'nobody judged' if !$all->{days};
     my @missed;
+    if ($foreseen) {
+        push @missed, 'challenged (foreseen)' if $foreseen->{challenged} > .001;
+        push @missed, 'denied (foreseen)' if $foreseen->{denied} > .0001;
+    }
     push @missed, 'challenged' if $all->{challenged} > .001 * $all->{days};
     push @missed, 'denied' if $all->{denied} > .0001 * $all->{days};
     push @missed, map { "a role: $_" }
