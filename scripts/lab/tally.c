@@ -228,7 +228,7 @@ tally_print_days(void)
 }
 
 
-/* as the module learns it: the mean of what each day of three weeks had most */
+/* as the module learns it: the mean of what the days of three weeks reached */
 
 static double
 habit(account_t *account, int limit)
@@ -287,8 +287,8 @@ tally_print_usual(void)
 /*
  * The file of limits has "NAME SECONDS ROLE COUNT COLUMN HABIT FACTOR FLOOR" a
  * line.  COLUMN and HABIT are the limit's places in the file of what is usual,
- * which is what tally_print_usual() has written, or -1; FACTOR is a baseline's,
- * or 0.
+ * which is what tally_print_usual() has written, or -1; FACTOR that of a
+ * baseline, or 0.
  */
 
 typedef struct {
@@ -357,7 +357,8 @@ known_read(const char *limits, const char *usual_path)
         }
 
         for (p = line + at, k = 0;
-             k < 2 * LAB_LIMITS && sscanf(p, "%lf%n", &usual[number][k], &n) == 1;
+             k < 2 * LAB_LIMITS
+             && sscanf(p, "%lf%n", &usual[number][k], &n) == 1;
              k++)
         {
             p += n;
