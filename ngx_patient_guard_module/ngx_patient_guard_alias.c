@@ -12,6 +12,10 @@ static void ngx_patient_guard_sipround(uint64_t v[4]);
 static ngx_int_t ngx_patient_guard_derive(ngx_str_t *secret, const char *use,
     u_char out[32]);
 static uint64_t ngx_patient_guard_word(const u_char *p);
+static uint64_t ngx_patient_guard_alias64(const uint64_t key[2],
+    ngx_str_t *value);
+static void ngx_patient_guard_alias128(const uint64_t key[2],
+    ngx_str_t *value, ngx_patient_guard_account_t *alias);
 static u_char *ngx_patient_guard_hex64(u_char *p, uint64_t word);
 
 
@@ -161,12 +165,7 @@ void
 ngx_patient_guard_account_alias(ngx_patient_guard_keys_t *keys,
     ngx_str_t *login, ngx_patient_guard_account_t *account)
 {
-    (void) ngx_patient_guard_siphash(keys->account, login->data, login->len,
-                                     account->word);
-
-    if (account->word[0] == 0 && account->word[1] == 0) {
-        account->word[0] = 1;
-    }
+    ngx_patient_guard_alias128(keys->account, login, account);
 }
 
 
@@ -174,11 +173,7 @@ ngx_patient_guard_patient_t
 ngx_patient_guard_patient_alias(ngx_patient_guard_keys_t *keys,
     ngx_str_t *identifier)
 {
-    uint64_t  alias;
-
-    alias = ngx_patient_guard_siphash(keys->patient, identifier->data,
-                                      identifier->len, NULL);
-    return alias ? alias : 1;
+    return ngx_patient_guard_alias64(keys->patient, identifier);
 }
 
 
@@ -186,11 +181,7 @@ ngx_patient_guard_patient_t
 ngx_patient_guard_address_alias(ngx_patient_guard_keys_t *keys,
     ngx_str_t *address)
 {
-    uint64_t  alias;
-
-    alias = ngx_patient_guard_siphash(keys->other, address->data, address->len,
-                                      NULL);
-    return alias ? alias : 1;
+    return ngx_patient_guard_alias64(keys->other, address);
 }
 
 
@@ -203,23 +194,15 @@ ngx_patient_guard_other_alias(ngx_patient_guard_keys_t *keys, ngx_str_t *per,
     uint64_t  key[2];
 
     (void) ngx_patient_guard_siphash(keys->other, per->data, per->len, key);
-    (void) ngx_patient_guard_siphash(key, value->data, value->len,
-                                     other->word);
 
-    if (other->word[0] == 0 && other->word[1] == 0) {
-        other->word[0] = 1;
-    }
+    ngx_patient_guard_alias128(key, value, other);
 }
 
 
 ngx_patient_guard_patient_t
 ngx_patient_guard_uri_alias(ngx_patient_guard_keys_t *keys, ngx_str_t *uri)
 {
-    uint64_t  alias;
-
-    alias = ngx_patient_guard_siphash(keys->uri, uri->data, uri->len, NULL);
-
-    return alias ? alias : 1;
+    return ngx_patient_guard_alias64(keys->uri, uri);
 }
 
 
@@ -227,15 +210,42 @@ ngx_patient_guard_patient_t
 ngx_patient_guard_record_alias(ngx_patient_guard_keys_t *keys,
     ngx_patient_guard_patient_t uri, uint64_t number)
 {
-    uint64_t  alias, record[2];
+    uint64_t   record[2];
+    ngx_str_t  value;
 
     record[0] = uri;
     record[1] = number;
 
-    alias = ngx_patient_guard_siphash(keys->uri, (u_char *) record,
-                                      sizeof(record), NULL);
+    value.data = (u_char *) record;
+    value.len = sizeof(record);
+
+    return ngx_patient_guard_alias64(keys->uri, &value);
+}
+
+
+/* never 0, which stands for none */
+
+static uint64_t
+ngx_patient_guard_alias64(const uint64_t key[2], ngx_str_t *value)
+{
+    uint64_t  alias;
+
+    alias = ngx_patient_guard_siphash(key, value->data, value->len, NULL);
 
     return alias ? alias : 1;
+}
+
+
+static void
+ngx_patient_guard_alias128(const uint64_t key[2], ngx_str_t *value,
+    ngx_patient_guard_account_t *alias)
+{
+    (void) ngx_patient_guard_siphash(key, value->data, value->len,
+                                     alias->word);
+
+    if (alias->word[0] == 0 && alias->word[1] == 0) {
+        alias->word[0] = 1;
+    }
 }
 
 
