@@ -359,9 +359,7 @@ ngx_http_patient_guard_unknown(ngx_http_patient_guard_disclosure_t *d,
     most = 0;
 
     for (i = 0; i < lookup->nlimits; i++) {
-        if (lookup->limits[i].signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
-            || lookup->limits[i].signal == NGX_PATIENT_GUARD_NEW_PATIENTS)
-        {
+        if (ngx_patient_guard_of_patients(&lookup->limits[i])) {
             most = ngx_max(most, ngx_patient_guard_set_cap(
                                                  lookup->limits[i].count));
         }

@@ -77,11 +77,15 @@ ngx_http_patient_guard_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_patient_guard_get_ctx(r);
 
-    if (ctx && ctx->decided && r == r->main) {
+    if (ctx == NULL || !ctx->decided) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    if (r == r->main) {
         ngx_http_patient_guard_miss(r, ctx);
     }
 
-    if (ctx == NULL || !ctx->watched || !ctx->decided) {
+    if (!ctx->watched) {
         return ngx_http_next_header_filter(r);
     }
 

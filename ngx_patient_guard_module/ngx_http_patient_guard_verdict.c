@@ -354,6 +354,6 @@ ngx_http_patient_guard_log_limit(ngx_http_request_t *r,
                   &verdict, ctx->delayed && !what ? " after a delay" : "",
                   ctx->dry_run ? " (dry run)" : "", &limit, &policy,
                   ctx->op.tally.rooms[decision->limit].total,
-                  ngx_max(ctx->op.tally.rooms[decision->limit].count, 1),
+                  ctx->op.tally.rooms[decision->limit].count,
                   sizeof(account), account, &r->connection->addr_text);
 }

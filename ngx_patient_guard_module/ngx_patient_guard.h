@@ -79,6 +79,12 @@ typedef enum {
     ((limit)->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN                      \
      || (limit)->signal >= NGX_PATIENT_GUARD_ADDRESSES)
 
+/* does it count patients? */
+
+#define ngx_patient_guard_of_patients(limit)                                 \
+    ((limit)->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN                      \
+     || (limit)->signal == NGX_PATIENT_GUARD_NEW_PATIENTS)
+
 /* is it a count that follows from whom the account has seen? */
 
 #define ngx_patient_guard_follows(limit)                                     \

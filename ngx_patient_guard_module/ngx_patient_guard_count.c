@@ -8,9 +8,6 @@ static void ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_uint_t i,
     ngx_patient_guard_weighed_t *weighed);
-static uint32_t ngx_patient_guard_usual(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_limit_t *limit);
 static ngx_uint_t ngx_patient_guard_excused(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limit);
 static uint32_t ngx_patient_guard_novel(ngx_patient_guard_node_t *node,
@@ -68,9 +65,9 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
         tally->rooms[i].total = 0;
         tally->rooms[i].count = limit->count;
 
+        ngx_memzero(&weighed[i], sizeof(ngx_patient_guard_weighed_t));
+
         if (members[limit->key] == 0) {
-            weighed[i].queue = 0;
-            weighed[i].cost = 0;
             continue;
         }
 
@@ -137,8 +134,15 @@ ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
     tally->rooms[i].total = ngx_patient_guard_queue(&node->zone, ref)->total;
 
     if (limit->factor) {
-        tally->rooms[i].count = ngx_patient_guard_usual(node, members[0],
-                                                        lookup, limit);
+        weighed->habit = ngx_patient_guard_member_queue_open(node, members[0],
+                                           ngx_patient_guard_habit_id(limit));
+        if (lookup->learns) {
+            ngx_patient_guard_habit_now(&node->zone, weighed->habit,
+                                        lookup->now);
+        }
+
+        tally->rooms[i].count = ngx_patient_guard_habit_count(&node->zone,
+                                        weighed->habit, limit, lookup->now);
     }
 
     room = weighed->cost;
@@ -155,26 +159,6 @@ ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
                                           tally->rooms[i].count, lookup->now,
                                           limit->window);
     }
-}
-
-
-/* the count that holds for the account, by what is usual for it */
-
-static uint32_t
-ngx_patient_guard_usual(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_limit_t *limit)
-{
-    ngx_patient_guard_ref_t  ref;
-
-    ref = ngx_patient_guard_member_queue_open(node, member,
-                                           ngx_patient_guard_habit_id(limit));
-    if (lookup->learns) {
-        ngx_patient_guard_habit_now(&node->zone, ref, lookup->now);
-    }
-
-    return ngx_patient_guard_habit_count(&node->zone, ref, limit,
-                                         lookup->now);
 }
 
 
@@ -258,16 +242,10 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
         limit = &lookup->limits[i];
         ref = weighed[i].queue;
 
-        if (ref == 0) {
-            continue;
-        }
-
-        if (limit->signal == NGX_PATIENT_GUARD_PATIENTS_SEEN
-            || limit->signal == NGX_PATIENT_GUARD_NEW_PATIENTS)
+        if (ref == 0
+            || (lookup->unnamed && ngx_patient_guard_of_patients(limit)))
         {
-            if (lookup->unnamed) {
-                continue;
-            }
+            continue;
         }
 
         if (ngx_patient_guard_keeps_set(limit)) {
@@ -285,11 +263,9 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
         tally->rooms[i].total = ngx_patient_guard_queue(&node->zone,
                                                         ref)->total;
 
-        if (limit->factor && lookup->learns) {
-            ngx_patient_guard_habit_reached(&node->zone,
-                    ngx_patient_guard_member_queue(node, members[0],
-                                          ngx_patient_guard_habit_id(limit)),
-                    tally->rooms[i].total);
+        if (weighed[i].habit && lookup->learns) {
+            ngx_patient_guard_habit_reached(&node->zone, weighed[i].habit,
+                                            tally->rooms[i].total);
         }
     }
 
@@ -317,11 +293,8 @@ ngx_patient_guard_charge_memory(ngx_patient_guard_node_t *node,
     for (i = 0; i < lookup->npatients; i++) {
         named = &lookup->patients[i];
 
-        slice = ngx_patient_guard_memory_seen(&node->zone, ref,
-                                              named->current);
-
-        ngx_patient_guard_memory_see(&node->zone, ref, named->current,
-                                     lookup->now, lookup->memory);
+        slice = ngx_patient_guard_memory_see(&node->zone, ref, named->current,
+                                             lookup->now, lookup->memory);
 
         if (state != NGX_PATIENT_GUARD_SENT && slice < memory->newest) {
             ngx_patient_guard_seen_add(node, member, named->current,

@@ -25,7 +25,8 @@
 /* a limit's queue while one lookup is weighed */
 
 typedef struct {
-    ngx_patient_guard_ref_t      queue;
+    ngx_patient_guard_ref_t      queue;        /* 0: it does not apply */
+    ngx_patient_guard_ref_t      habit;        /* 0: it goes by none */
     uint64_t                     slice;
     uint32_t                     cost;
 } ngx_patient_guard_weighed_t;

@@ -768,12 +768,10 @@ local function habit_of(limit)
         habit.weeks[slot] = habit.weeks[slot] + 8 * habit.peak + 1
     end
 
-    for n = 0, WEEKS - 1 do
-        if day < habit.day or week + WEEKS <= this
-           or week < this and n < this - week
-        then
-            habit.weeks[(this - n) % WEEKS + 1] = 0
-        end
+    local fresh = day > habit.day and math.min(this - week, WEEKS) or WEEKS
+
+    for n = 0, fresh - 1 do
+        habit.weeks[(this - n) % WEEKS + 1] = 0
     end
 
     habit.day, habit.peak, habit.changed = day, 0, true

@@ -69,8 +69,7 @@ ngx_patient_guard_cleared(ngx_patient_guard_node_t *node,
 {
     ngx_patient_guard_ref_t  ref;
 
-    ref = ngx_patient_guard_member_queue(node, member,
-                                         NGX_PATIENT_GUARD_QUEUE_DOUBTS);
+    ref = ngx_patient_guard_doubted(node, member);
 
     return ref ? ngx_patient_guard_queue(&node->zone, ref)->newest : 0;
 }

@@ -1,7 +1,6 @@
 
 #include "ngx_patient_guard_floor.h"
 #include "ngx_patient_guard_count.h"
-#include "ngx_patient_guard_news.h"
 #include "ngx_patient_guard_fleet.h"
 #include "ngx_patient_guard_parcel.h"
 

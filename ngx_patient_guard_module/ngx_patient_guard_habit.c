@@ -51,23 +51,22 @@ static void
 ngx_patient_guard_habit_move(ngx_patient_guard_habit_t *habit,
     uint32_t *weeks, uint32_t day)
 {
-    uint32_t  week, n;
+    uint32_t  week, n, fresh;
 
     week = habit->day / 7;
+    fresh = NGX_PATIENT_GUARD_HABIT_WEEKS;
+
+    if (day > habit->day) {
+        fresh = ngx_min(day / 7 - week, fresh);
+    }
 
     if (day > habit->day && habit->peak) {
         weeks[week % NGX_PATIENT_GUARD_HABIT_WEEKS] += (habit->peak << 3) + 1;
     }
 
-    for (n = 0; n < NGX_PATIENT_GUARD_HABIT_WEEKS; n++) {
-
-        if (day < habit->day
-            || week + NGX_PATIENT_GUARD_HABIT_WEEKS <= day / 7
-            || (week < day / 7 && n < day / 7 - week))
-        {
-            weeks[(day / 7 + NGX_PATIENT_GUARD_HABIT_WEEKS - n)
-                  % NGX_PATIENT_GUARD_HABIT_WEEKS] = 0;
-        }
+    for (n = 0; n < fresh; n++) {
+        weeks[(day / 7 + NGX_PATIENT_GUARD_HABIT_WEEKS - n)
+              % NGX_PATIENT_GUARD_HABIT_WEEKS] = 0;
     }
 
     habit->day = day;

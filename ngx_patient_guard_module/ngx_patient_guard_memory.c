@@ -91,12 +91,12 @@ ngx_patient_guard_memory_seen(ngx_patient_guard_zone_t *zone,
 }
 
 
-void
+uint32_t
 ngx_patient_guard_memory_see(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref, ngx_patient_guard_patient_t patient,
     uint64_t now, uint64_t time)
 {
-    uint32_t                    *entry, slice;
+    uint32_t                    *entry, slice, before;
     ngx_patient_guard_memory_t  *memory;
 
     memory = ngx_patient_guard_memory(zone, ref);
@@ -114,7 +114,11 @@ ngx_patient_guard_memory_see(ngx_patient_guard_zone_t *zone,
 
     entry = ngx_patient_guard_memory_find(zone, memory, patient);
 
-    if (entry == NULL) {
+    if (entry) {
+        before = ngx_patient_guard_memory_last(slice, *entry);
+
+    } else {
+        before = 0;
         entry = ngx_patient_guard_memory_place(zone, memory, patient);
     }
 
@@ -122,6 +126,8 @@ ngx_patient_guard_memory_see(ngx_patient_guard_zone_t *zone,
              | (slice & NGX_PATIENT_GUARD_MEMORY_AGE);
 
     ngx_patient_guard_commit(zone);
+
+    return before;
 }
 
 

@@ -59,8 +59,11 @@ void ngx_patient_guard_memory_now(ngx_patient_guard_zone_t *zone,
 uint32_t ngx_patient_guard_memory_seen(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref, ngx_patient_guard_patient_t patient);
 
-/* he is seen at that time, or again; wants a cell in reserve */
-void ngx_patient_guard_memory_see(ngx_patient_guard_zone_t *zone,
+/*
+ * He is seen at that time, or again; wants a cell in reserve.  Returns in
+ * which slice he was last seen before, or 0.
+ */
+uint32_t ngx_patient_guard_memory_see(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref, ngx_patient_guard_patient_t patient,
     uint64_t now, uint64_t memory);
 

@@ -1,6 +1,5 @@
 
 #include "ngx_patient_guard_merge.h"
-#include "ngx_patient_guard_floor.h"
 #include "ngx_patient_guard_note.h"
 #include "ngx_patient_guard_post.h"
 #include "ngx_patient_guard_parcel.h"

@@ -8,8 +8,8 @@ static ngx_uint_t ngx_patient_guard_note_undercut(
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_patient_guard_tally_t *own);
 static void ngx_patient_guard_note_usual(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally);
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_patient_guard_weighed_t *weighed);
 static void ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own);
 
@@ -63,20 +63,15 @@ ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
 
 static void
 ngx_patient_guard_note_usual(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally)
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_patient_guard_weighed_t *weighed)
 {
-    ngx_uint_t                  i;
-    ngx_patient_guard_limit_t  *limit;
+    ngx_uint_t  i;
 
     for (i = 0; i < lookup->nlimits; i++) {
-        limit = &lookup->limits[i];
-
-        if (limit->factor) {
-            ngx_patient_guard_habit_told(&node->zone,
-                    ngx_patient_guard_member_queue_open(node, member,
-                                          ngx_patient_guard_habit_id(limit)),
-                    tally->rooms[i].count, lookup->now);
+        if (weighed[i].habit) {
+            ngx_patient_guard_habit_told(&node->zone, weighed[i].habit,
+                                         tally->rooms[i].count, lookup->now);
         }
     }
 }
@@ -141,7 +136,7 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
             ngx_patient_guard_note_raise(lookup, tally, &own);
         }
 
-        ngx_patient_guard_note_usual(shm->node, members[0], lookup, tally);
+        ngx_patient_guard_note_usual(shm->node, lookup, tally, weighed);
 
         if (tally->charged) {
             ngx_patient_guard_charge(shm->node, members, &noted, &own,

@@ -3,7 +3,7 @@
 #include "ngx_patient_guard_window.h"
 
 
-static ngx_patient_guard_ref_t ngx_patient_guard_seen_queue(
+static ngx_patient_guard_ref_t ngx_patient_guard_seen_first(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member);
 static void ngx_patient_guard_seen_drop(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_ref_t entry);
@@ -56,11 +56,10 @@ ngx_patient_guard_seen_take(ngx_patient_guard_node_t *node,
     parcel->nseen = 0;
     parcel->novel = 0;
 
-    ref = ngx_patient_guard_seen_queue(node, member);
-    ref = ref ? ngx_patient_guard_queue(&node->zone, ref)->first : 0;
-
-    for ( /* void */ ; ref; ref = entry->next) {
-
+    for (ref = ngx_patient_guard_seen_first(node, member);
+         ref;
+         ref = entry->next)
+    {
         entry = ngx_patient_guard_entry(&node->zone, ref);
         state = NGX_PATIENT_GUARD_UNSENT;
 
@@ -88,29 +87,21 @@ ngx_uint_t
 ngx_patient_guard_seen_told(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
-    ngx_patient_guard_ref_t     ref, next, queue;
+    ngx_patient_guard_ref_t     ref, next;
     ngx_patient_guard_entry_t  *entry;
 
-    queue = ngx_patient_guard_seen_queue(node, member);
+    for (ref = ngx_patient_guard_seen_first(node, member); ref; ref = next) {
 
-    if (queue == 0) {
-        return 0;
-    }
-
-    for (ref = ngx_patient_guard_queue(&node->zone, queue)->first;
-         ref;
-         ref = next)
-    {
         entry = ngx_patient_guard_entry(&node->zone, ref);
         next = entry->next;
 
         if (ngx_patient_guard_entry_state(entry) == NGX_PATIENT_GUARD_SENDING)
         {
-            ngx_patient_guard_seen_drop(node, queue, ref);
+            ngx_patient_guard_seen_drop(node, entry->queue, ref);
         }
     }
 
-    return ngx_patient_guard_queue(&node->zone, queue)->first != 0;
+    return ngx_patient_guard_seen_first(node, member) != 0;
 }
 
 
@@ -123,11 +114,10 @@ ngx_patient_guard_seen_less(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_entry_t  *entry;
 
-    ref = ngx_patient_guard_seen_queue(node, member);
-    ref = ref ? ngx_patient_guard_queue(&node->zone, ref)->first : 0;
-
-    for ( /* void */ ; ref; ref = entry->next) {
-
+    for (ref = ngx_patient_guard_seen_first(node, member);
+         ref;
+         ref = entry->next)
+    {
         entry = ngx_patient_guard_entry(&node->zone, ref);
 
         slice = ngx_patient_guard_slice(ngx_patient_guard_seen_when(entry,
@@ -143,11 +133,15 @@ ngx_patient_guard_seen_less(ngx_patient_guard_node_t *node,
 
 
 static ngx_patient_guard_ref_t
-ngx_patient_guard_seen_queue(ngx_patient_guard_node_t *node,
+ngx_patient_guard_seen_first(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
 {
-    return ngx_patient_guard_member_queue(node, member,
-                                          NGX_PATIENT_GUARD_QUEUE_SEEN);
+    ngx_patient_guard_ref_t  ref;
+
+    ref = ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_SEEN);
+
+    return ref ? ngx_patient_guard_queue(&node->zone, ref)->first : 0;
 }
 
 
