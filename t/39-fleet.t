@@ -2,31 +2,15 @@
 # an outage
 use lib 't/lib';
 use PatientGuard;
-
-# "status limit=total,..."
-sub told {
-    my ($account, $uri, %headers) = @_;
-
-    my $answer = get($uri, 'X-Account' => $account, %headers);
-    return "$answer->{status} " . ($answer->{headers}{'x-totals'} // '');
-}
+use Totals;
 
 sub becomes {
     my ($expected, $what, @lookup) = @_;
 
     my $said;
-    wait_for(sub { ($said = told(@lookup)) eq $expected }, 5);
+    wait_for(sub { ($said = totals(@lookup)) eq $expected }, 5);
     main::is($said, $expected, $what);
 }
-
-our $location = <<'END';
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Totals $patient_guard_totals always;
-    proxy_pass             http://$PG_PORTAL;
-}
-END
 
 our $own = <<'END';
 account        $http_x_account trusted;
@@ -46,14 +30,14 @@ limit    new_patients=3/1h deny;
 --- config eval: $::location
 --- after
 start_another();
-is(told('a', '/?patient=1'), '200 new_patients/1h=1');
-another { is(told('a', '/?patient=1'), '200 new_patients/1h=1', 'known') };
-another { is(told('a', '/?patient=2'), '200 new_patients/1h=2') };
-is(told('a', '/?patient=2'), '200 new_patients/1h=2', 'known here as well');
-is(told('a', '/?patient=3'), '200 new_patients/1h=3');
-another { is(told('a', '/?patient=4'), '403 new_patients/1h=3') };
-another { is(told('a', '/?patient=3'), '200 new_patients/1h=3') };
-another { is(told('b', '/?patient=3'), '200 new_patients/1h=1') };
+is(totals('a', '/?patient=1'), '200 new_patients/1h=1');
+another { is(totals('a', '/?patient=1'), '200 new_patients/1h=1', 'known') };
+another { is(totals('a', '/?patient=2'), '200 new_patients/1h=2') };
+is(totals('a', '/?patient=2'), '200 new_patients/1h=2', 'known here as well');
+is(totals('a', '/?patient=3'), '200 new_patients/1h=3');
+another { is(totals('a', '/?patient=4'), '403 new_patients/1h=3') };
+another { is(totals('a', '/?patient=3'), '200 new_patients/1h=3') };
+another { is(totals('b', '/?patient=3'), '200 new_patients/1h=1') };
 stop_another();
 
 
@@ -66,13 +50,13 @@ limit    accounts=2/1h deny per=$http_x_site;
 --- config eval: $::location
 --- after
 start_another();
-is(told('a', '/?patient=1', 'X-Site' => 1), '200 lookups/1h/all=1,accounts/1h/http_x_site=1');
-another { is(told('b', '/?patient=1', 'X-Site' => 1), '200 lookups/1h/all=2,accounts/1h/http_x_site=2') };
-is(told('c', '/?patient=1', 'X-Site' => 1), '403 lookups/1h/all=2,accounts/1h/http_x_site=2');
-another { is(told('c', '/?patient=1', 'X-Site' => 2), '200 lookups/1h/all=3,accounts/1h/http_x_site=1') };
-is(told('b', '/?patient=2', 'X-Site' => 1), '200 lookups/1h/all=4,accounts/1h/http_x_site=2');
-another { is(told('b', '/?patient=2', 'X-Site' => 1), '403 lookups/1h/all=4,accounts/1h/http_x_site=2') };
-is(told('d', '/?patient=2'), '403 lookups/1h/all=4,accounts/1h/http_x_site=0');
+is(totals('a', '/?patient=1', 'X-Site' => 1), '200 lookups/1h/all=1,accounts/1h/http_x_site=1');
+another { is(totals('b', '/?patient=1', 'X-Site' => 1), '200 lookups/1h/all=2,accounts/1h/http_x_site=2') };
+is(totals('c', '/?patient=1', 'X-Site' => 1), '403 lookups/1h/all=2,accounts/1h/http_x_site=2');
+another { is(totals('c', '/?patient=1', 'X-Site' => 2), '200 lookups/1h/all=3,accounts/1h/http_x_site=1') };
+is(totals('b', '/?patient=2', 'X-Site' => 1), '200 lookups/1h/all=4,accounts/1h/http_x_site=2');
+another { is(totals('b', '/?patient=2', 'X-Site' => 1), '403 lookups/1h/all=4,accounts/1h/http_x_site=2') };
+is(totals('d', '/?patient=2'), '403 lookups/1h/all=4,accounts/1h/http_x_site=0');
 stop_another();
 
 
@@ -86,15 +70,15 @@ limit        lookups=50/1h deny per=all;
 --- config eval: $::location
 --- after
 start_another();
-is(told('a', "/?patient=$_"), "200 new_patients/1h=$_,lookups/1h/all=$_") for 1 .. 5;
+is(totals('a', "/?patient=$_"), "200 new_patients/1h=$_,lookups/1h/all=$_") for 1 .. 5;
 another {
-    told('a', "/?patient=$_") for 1 .. 5;
+    totals('a', "/?patient=$_") for 1 .. 5;
     my $total;
-    wait_for(sub { ($total) = told('a', '/?patient=1') =~ /new_patients\/1h=(\d+)/; $total == 5 });
+    wait_for(sub { ($total) = totals('a', '/?patient=1') =~ /new_patients\/1h=(\d+)/; $total == 5 });
     is($total, 5, 'those whom the other one knew are not new');
 };
 my ($new, $all);
-wait_for(sub { ($new, $all) = told('a', '/?patient=1') =~ /=(\d+)/g; $all > 11 });
+wait_for(sub { ($new, $all) = totals('a', '/?patient=1') =~ /=(\d+)/g; $all > 11 });
 is($new, 5, 'nor are they now');
 ok($all > 11, 'the lookups of both are counted');
 stop_another();
@@ -121,11 +105,11 @@ start_redis("$ENV{PG_TMP}/$PatientGuard::policy");
 --- after
 my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
 my @from = map { ('X-Address' => "192.0.2.$_", 'X-Site' => 's') } 1 .. 9;
-is(told('a', '/?patient=1', @from[0 .. 3]), '200 new_patients/1h=1,new_patients/1h/all=1,addresses/1h=1,accounts/1h/http_x_site=1,misses/1h=0');
+is(totals('a', '/?patient=1', @from[0 .. 3]), '200 new_patients/1h=1,new_patients/1h/all=1,addresses/1h=1,accounts/1h/http_x_site=1,misses/1h=0');
 stop_redis($dir);
-told('a', '/?patient=1', @from[0 .. 3]);
-is(told('a', '/?patient=2', @from[4 .. 7]), '200 new_patients/1h=2,new_patients/1h/all=2,addresses/1h=2,accounts/1h/http_x_site=1,misses/1h=0');
-like(told('b', '/missing?patient=3', @from[4 .. 7]), qr/^404 new_patients\/1h=1,new_patients\/1h\/all=3,addresses\/1h=1,accounts\/1h\/http_x_site=2,/);
+totals('a', '/?patient=1', @from[0 .. 3]);
+is(totals('a', '/?patient=2', @from[4 .. 7]), '200 new_patients/1h=2,new_patients/1h/all=2,addresses/1h=2,accounts/1h/http_x_site=1,misses/1h=0');
+like(totals('b', '/missing?patient=3', @from[4 .. 7]), qr/^404 new_patients\/1h=1,new_patients\/1h\/all=3,addresses\/1h=1,accounts\/1h\/http_x_site=2,/);
 start_redis($dir);
 ok(wait_for(sub { my @keys = redis_at($dir, 'KEYS', '*') =~ /\S+/g; @keys == 4 }),
    'two accounts, a site, and all');
@@ -149,9 +133,9 @@ limit    new_patients=5/1h deny;
 limit    lookups=100/1h deny;
 --- config eval: $::location
 --- after
-is(told('a', "/?patient=$_"), "200 new_patients/1h=$_,lookups/1h=$_") for 1 .. 4;
+is(totals('a', "/?patient=$_"), "200 new_patients/1h=$_,lookups/1h=$_") for 1 .. 4;
 redis('FLUSHALL');
-is(told('a', '/?patient=2'), '200 new_patients/1h=0,lookups/1h=1');
-is(told('a', '/?patient=3'), '200 new_patients/1h=0,lookups/1h=2');
-is(told('a', '/?patient=5'), '200 new_patients/1h=1,lookups/1h=3');
-is((split ' ', told('a', '/?patient=6'))[0], 403, 'below the floor of this node nothing falls');
+is(totals('a', '/?patient=2'), '200 new_patients/1h=0,lookups/1h=1');
+is(totals('a', '/?patient=3'), '200 new_patients/1h=0,lookups/1h=2');
+is(totals('a', '/?patient=5'), '200 new_patients/1h=1,lookups/1h=3');
+is((split ' ', totals('a', '/?patient=6'))[0], 403, 'below the floor of this node nothing falls');

@@ -1,14 +1,14 @@
 # a log replayed: the clock is what each lookup says, not the node's
 use lib 't/lib';
 use PatientGuard;
+use Totals;
 
-# status and limit counts at that second of an hour in 2022
+# what limits count at that second of an hour in 2022
 sub at {
     my ($second, $patient, %headers) = @_;
 
-    my $answer = get("/?patient=$patient", 'X-Account' => 'dupont',
-                     'X-Time' => 1647000000 + $second, %headers);
-    return "$answer->{status} " . ($answer->{headers}{'x-totals'} // '');
+    return totals('dupont', "/?patient=$patient",
+                  'X-Time' => 1647000000 + $second, %headers);
 }
 
 run_tests();
@@ -21,13 +21,7 @@ account  $http_x_account trusted;
 clock    $http_x_time;
 limit    patients=2/1h deny;
 limit    lookups=4/1d deny name=daily;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 is(at(0, 1), '200 patients/1h=1,daily=1');
@@ -83,13 +77,7 @@ account  $http_x_account trusted;
 clock    $http_x_time;
 proof    $http_x_proof;
 limit    patients=1/1d challenge;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 is(at(0, 1), '200 patients/1d=1');

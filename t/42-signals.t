@@ -2,21 +2,11 @@
 # many share
 use lib 't/lib';
 use PatientGuard;
+use Totals;
 
-# "status limit=total,...", of an account
 our $who = 'dupont';
 
-sub told {
-    my ($uri, %headers) = @_;
-
-    return told_of(get($uri, 'X-Account' => $who, %headers));
-}
-
-sub told_of {
-    my ($answer) = @_;
-
-    return "$answer->{status} " . ($answer->{headers}{'x-totals'} // '');
-}
+sub told { return totals($who, @_) }
 
 sub by {
     my ($account, @request) = @_;
@@ -43,13 +33,7 @@ __DATA__
 account  $http_x_account trusted;
 clock    $http_x_time;
 limit    new_patients=2/1h deny;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 is(at(0, '/?patient=1'), '200 new_patients/1h=1');
@@ -77,13 +61,7 @@ account  $http_x_account trusted;
 clock    $http_x_time;
 memory   1d;
 limit    new_patients=10/1h deny;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 is(at(0, '/?patient=1'), '200 new_patients/1h=1');
@@ -97,13 +75,7 @@ is(at(3 * $DAY + 3600, '/?patient=1'), '200 new_patients/1h=1');
 --- policy
 account  $http_x_account trusted;
 limit    new_patients=100/1h deny;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-}
+--- config eval: $::location
 --- after
 is(told('/?patient=' . CORE::join ',', 1 .. 60), '200 new_patients/1h=60');
 is(told('/?patient=' . CORE::join ',', 40 .. 90), '200 new_patients/1h=90');
@@ -120,13 +92,7 @@ is(told('/some/where/else'), '200 new_patients/1h=92');
 account  $http_x_account trusted;
 proof    $http_x_proof;
 limit    new_patients=2/1h challenge;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 is(told('/?patient=1'), '200 new_patients/1h=1');
@@ -231,13 +197,7 @@ real_ip_header    X-Address;
 --- policy
 account  $http_x_account trusted;
 limit    addresses=2/1h deny;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Totals $patient_guard_totals always;
-    proxy_pass             http://$PG_PORTAL;
-}
+--- config eval: $::location
 --- after
 my $from = sub { told('/?patient=' . $_[1], 'X-Address' => $_[0]) };
 is($from->('192.0.2.1', 1), '200 addresses/1h=1');
@@ -257,13 +217,7 @@ account  $http_x_account trusted;
 limit    lookups=3/1h deny per=$http_x_site;
 limit    accounts=2/1h deny per=$http_x_site;
 limit    patients=3/1h deny;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Totals $patient_guard_totals always;
-    proxy_pass             http://$PG_PORTAL;
-}
+--- config eval: $::location
 --- after
 my $at = sub {
     my ($site, $account, $patient) = @_;
@@ -289,13 +243,7 @@ like(error_log(), qr/deny by limit "accounts\/1h\/http_x_site" of policy/);
 account  $http_x_account trusted;
 limit    new_patients=3/1h deny per=all;
 limit    new_patients=9/1h deny;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Totals $patient_guard_totals always;
-    proxy_pass             http://$PG_PORTAL;
-}
+--- config eval: $::location
 --- after
 is(by('a', '/?patient=1'), '200 new_patients/1h/all=1,new_patients/1h=1');
 is(by('b', '/?patient=1'), '200 new_patients/1h/all=2,new_patients/1h=1',
@@ -314,13 +262,7 @@ is(by('a', '/?patient=1'), '200 new_patients/1h/all=3,new_patients/1h=1');
 account  $http_x_account trusted;
 proof    $http_x_proof;
 limit    patients=1/1h challenge per=all;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    add_header             X-Totals $patient_guard_totals always;
-    proxy_pass             http://$PG_PORTAL;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 is(by('a', '/?patient=1'), '200 patients/1h/all=1');
@@ -358,14 +300,7 @@ is(by('b', '/?patient=2'), '200 lookups/1h/all=1');
 account  $http_x_account trusted;
 clock    $http_x_time;
 limit    patients=100/1h deny baseline=1.5:4;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-    add_header             X-Allowance $patient_guard_allowance always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 
@@ -400,14 +335,7 @@ account  $http_x_account trusted;
 clock    $http_x_time;
 limit    new_patients=100/1d deny baseline=1:4;
 limit    lookups=3/1h deny baseline=10;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-    add_header             X-Allowance $patient_guard_allowance always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 
@@ -427,14 +355,7 @@ is(at(63 * $DAY + 7201, '/?patient=x5'), '403 new_patients/1d=4,lookups/1h=1');
 account  $http_x_account trusted;
 clock    $http_x_time;
 limit    patients=1000/1h deny baseline=1.2;
---- config
-location / {
-    patient_guard          $PG_POLICY;
-    patient_guard_patient  $arg_patient;
-    proxy_pass             http://$PG_PORTAL;
-    add_header             X-Totals $patient_guard_totals always;
-    add_header             X-Allowance $patient_guard_allowance always;
-}
+--- config eval: $::location
 --- suppress_stderr
 --- after
 
