@@ -4,62 +4,9 @@
 use lib 't/lib';
 use PatientGuard;
 use Pages;
+use Upstream;
 
 use Http2;
-
-use IO::Socket::UNIX;
-
-# an upstream of a block's own: the function gets the socket, and the request
-
-our $upstream;
-
-sub up { server_root() . '/logs/up.sock' }
-
-sub upstream (&) {
-    my ($serve) = @_;
-
-    unlink up();
-    my $server = IO::Socket::UNIX->new(Local => up(), Listen => 128)
-        or die up() . ": $!";
-    chmod 0777, up();
-    $upstream = PatientGuard::child(sub {
-        local $SIG{CHLD} = 'IGNORE';
-        local $SIG{PIPE} = 'IGNORE';
-        while (my $socket = $server->accept) {
-            PatientGuard::child(sub {
-                $socket->autoflush(1);
-                my $text = '';
-                until ($text =~ /\r\n\r\n/) {
-                    sysread $socket, $text, 65536, length $text or last;
-                }
-                my ($length) = $text =~ /^Content-Length: (\d+)/mi;
-                my ($head) = $text =~ /^(.*?\r\n\r\n)/s;
-                while ($length && length $text < $length + length $head) {
-                    sysread $socket, $text, 65536, length $text or last;
-                }
-                $serve->($socket, $text);
-                shutdown $socket, 1;
-                sysread $socket, $text, 65536;
-            });
-            close $socket;
-        }
-    });
-    close $server;
-}
-
-sub upstream_gone { kill 'KILL', $upstream if $upstream; undef $upstream }
-
-# Redis answers the call that counts a response after so many seconds
-
-sub slow {
-    my ($seconds) = @_;
-    return <<"PERL";
-if (\@command) {
-    \$peer->pause($seconds) if \$command[0] =~ /^EVAL/ && \$command[7] == 0;
-    \$peer->send(\$peer->real(\@command));
-}
-PERL
-}
 
 # what comes in so many seconds, whether the connection was closed, and when
 
@@ -97,8 +44,6 @@ server {
 }
 NGINX
 
-END { upstream_gone() }
-
 run_tests();
 
 __DATA__
@@ -131,7 +76,7 @@ location / {
     patient_guard_response_gate   on;
     proxy_cache c5;
     proxy_cache_valid 200 1m;
-    proxy_pass http://unix:$TEST_NGINX_SERVROOT/logs/up.sock:;
+    proxy_pass http://$UP;
 }
 location /convert {
     patient_guard                 $PG_POLICY;
@@ -139,7 +84,7 @@ location /convert {
     patient_guard_response_gate   on;
     proxy_method GET;
     proxy_max_temp_file_size 0;
-    proxy_pass http://unix:$TEST_NGINX_SERVROOT/logs/up.sock:;
+    proxy_pass http://$UP;
 }
 --- after
 upstream {
