@@ -8,7 +8,7 @@ use warnings;
 use JSON::PP;
 use POSIX ();
 
-use LabGuard;
+use Guard;
 
 my %running;                       # pid => number of its task
 
@@ -25,7 +25,7 @@ sub all {
                 %running = ();
                 my $found = eval { [$tasks[$n]->($n)] };
                 print STDERR $@ if $@;
-                LabGuard::spew("$folder/task-$n", encode_json($found))
+                Guard::spew("$folder/task-$n", encode_json($found))
                     if $found;
                 exit($found ? 0 : 1);
             }
@@ -41,7 +41,7 @@ sub all {
         }
     }
     return map {
-        my $found = decode_json(LabGuard::slurp("$folder/task-$_"));
+        my $found = decode_json(Guard::slurp("$folder/task-$_"));
         unlink "$folder/task-$_";
         $found->[0];
     } 0 .. $#tasks;

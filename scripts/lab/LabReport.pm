@@ -8,7 +8,7 @@ use warnings;
 use JSON::PP;
 use List::Util qw(max min sum0);
 
-use LabGuard;
+use Guard;
 use LabPolicy;
 
 sub mean { @_ ? sum0(@_) / @_ : 0 }
@@ -309,9 +309,9 @@ sub write_all {
     my $text = table($found, \%sums) =~ s/\\\n//gr;
     my $out = $found->{set}{out};
     my $json = JSON::PP->new->canonical->pretty;
-    LabGuard::spew("$out/table.txt", $text);
-    LabGuard::spew("$out/lab.html", page($found, \%sums, $text));
-    LabGuard::spew("$out/lab.json", $json->encode({
+    Guard::spew("$out/table.txt", $text);
+    Guard::spew("$out/lab.html", page($found, \%sums, $text));
+    Guard::spew("$out/lab.json", $json->encode({
         set => $found->{set}, seeds => $found->{seeds},
         agree => $found->{agree}, lookups => $found->{lookups},
         policies => { map {

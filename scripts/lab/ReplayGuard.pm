@@ -6,48 +6,24 @@ package ReplayGuard;
 use strict;
 use warnings;
 
-use File::Temp qw(tempdir);
 use IO::Socket::UNIX;
 use Time::HiRes qw(sleep);
+
+use Guard;
 
 # set-up, then what each part of it is waited for
 sub new {
     my ($class, %with) = @_;
 
-    my $folder = tempdir("/tmp/patient-replay.$$.XXXXXX", CLEANUP => 1);
+    my $folder = Guard::folder("patient-replay.$$");
     return bless { %with, folder => $folder, pids => [] }, $class;
-}
-
-sub slurp {
-    open my $file, '<', $_[0] or return '';
-    local $/;
-    return <$file> // '';
-}
-
-sub spew {
-    my ($path, $text) = @_;
-
-    open my $file, '>', $path or die "$path: $!\n";
-    print $file $text;
-    close $file or die "$path: $!\n";
 }
 
 # in the background, told to by its pid
 sub run {
     my ($self, $log, @command) = @_;
 
-    my $pid = fork // die "fork: $!\n";
-    if ($pid == 0) {
-        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP PIPE);
-        # what a terminal sends is for replay, which stops it
-        setpgrp;
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>', $log;
-        open STDERR, '>&', \*STDOUT;
-        exec @command or print "$command[0]: $!\n";
-        require POSIX;
-        POSIX::_exit(1);
-    }
+    my $pid = Guard::spawn($log, @command);
     push @{$self->{pids}}, $pid;
     return $pid;
 }
@@ -79,16 +55,14 @@ sub wait_for {
         last if waitpid($self->{pids}[-1], 1) != 0;
         sleep 0.02;
     }
-    die "replay: it does not start: " . slurp($log) . "\n";
+    die "replay: it does not start: " . Guard::slurp($log) . "\n";
 }
 
 sub start_redis {
     my ($self) = @_;
 
     my $folder = $self->{folder};
-    $self->run("$folder/redis.log", 'redis-server', '--port', 0,
-               '--unixsocket', "$folder/redis.sock", '--dir', $folder,
-               '--save', '');
+    $self->run("$folder/redis.log", Guard::redis_command($folder));
     $self->wait_for("$folder/redis.sock", "$folder/redis.log");
 }
 
@@ -98,9 +72,7 @@ sub redis {
 
     my $key = "$self->{folder}/key";
     umask 077;
-    open my $random, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
-    read $random, my $bytes, 16;
-    spew($key, unpack('H*', $bytes) . "\n");
+    Guard::spew($key, Guard::secret() . "\n");
     return ("redis unix:$self->{folder}/redis.sock;", "secret $key;",
             'redis_timeout 2s;', 'consistency strict;', 'on_outage deny;');
 }
@@ -111,10 +83,10 @@ sub configuration {
     my $folder = $self->{folder};
     my $load = $self->{module} eq 'none' ? ''
              : "load_module $self->{module};";
-    my $user = $< == 0 ? 'user root;' : '';
-    my $temps = join '', map { "    ${_}_temp_path $folder/$_;\n" }
-                grep { $self->{has}{$_} }
-                qw(client_body proxy fastcgi uwsgi scgi);
+    my $head = Guard::main_conf($folder, $load, 'notice');
+    my $http = Guard::http_conf($folder, grep { $self->{has}{$_} }
+                                qw(client_body proxy fastcgi uwsgi scgi));
+    my $answers = Guard::answers();
     my $realip = $self->{has}{realip} ? 'set_real_ip_from unix:; '
                . 'real_ip_header Replay-Address;' : '';
     my $pages = join '', map { "    location \@$_ { return $_ -; }\n" }
@@ -128,36 +100,14 @@ sub configuration {
     }
 LOCATION
     return <<"NGINX";
-$load
-$user
-daemon            off;
-worker_processes  1;
-pid               $folder/nginx.pid;
-error_log         $folder/error.log notice;
-events { worker_connections 512; }
+$head
 http {
-    access_log                   off;
-    patient_guard_log_level      info;
-    keepalive_requests           1000000000;
-    keepalive_timeout            3600s;
-    client_header_timeout        3600s;
-    client_header_buffer_size    32k;
-    large_client_header_buffers  64 64k;
-    variables_hash_max_size      4096;
-    open_file_cache              max=10 inactive=1d;
-    open_file_cache_valid        1d;
-    open_file_cache_errors       on;
-    root                         $folder;
-$temps
+$http
 $policies
     server {
     listen unix:$folder/sock;
     $realip
-    add_header Replay-Verdict      \$patient_guard_verdict always;
-    add_header Replay-Limit        \$patient_guard_limit always;
-    add_header Replay-Count        \$patient_guard_count always;
-    add_header Replay-Totals       \$patient_guard_totals always;
-    add_header Replay-Retry-After  \$patient_guard_retry_after always;
+$answers
 $guarded
 $pages
     }
@@ -183,21 +133,16 @@ sub try {
 
     my $folder = $self->{folder};
     $self->probe unless $self->{has};
-    spew("$folder/nginx.conf",
-         $self->configuration($policies, @locations));
-    my $said = `$self->{nginx} -t -q -p $folder -e $folder/test.log \\
-                -c $folder/nginx.conf 2>&1`;
-    return '' if $? == 0;
-    my ($fault) = $said =~ /\[emerg\] (.*?)(?: in $folder\S*)?$/m;
-    return $fault // $said;
+    Guard::spew("$folder/nginx.conf",
+                $self->configuration($policies, @locations));
+    return Guard::fault($self->{nginx}, $folder);
 }
 
 sub start {
     my ($self) = @_;
 
     my $folder = $self->{folder};
-    $self->run("$folder/said", $self->{nginx}, '-p', $folder,
-               '-e', "$folder/error.log", '-c', "$folder/nginx.conf");
+    $self->run("$folder/said", Guard::nginx_command($self->{nginx}, $folder));
     $self->wait_for("$folder/sock", "$folder/error.log");
     return "$folder/sock";
 }
@@ -212,7 +157,7 @@ sub complaints {
         grep { /\[(?:warn|error|crit|alert|emerg)\]/
                && !/is for replaying logs only/
                && !/is what the client says of itself/ }
-        split /\n/, slurp("$self->{folder}/error.log");
+        split /\n/, Guard::slurp("$self->{folder}/error.log");
 }
 
 sub stop {
@@ -220,12 +165,7 @@ sub stop {
 
     local $?;
     for my $pid (reverse splice @{$self->{pids}}) {
-        # a signal may be lost while it starts
-        for (1 .. 500) {
-            kill 'TERM', $pid;
-            last if waitpid($pid, 1) != 0;
-            sleep 0.02;
-        }
+        Guard::end($pid, 'TERM');
     }
 }
 
