@@ -9,23 +9,10 @@
 #define PEOPLE_H
 
 
+#include "chance.h"
 #include "world.h"
 
 #include <stdint.h>
-
-
-typedef struct {
-    const char  *name;
-    double       share;          /* of all accounts */
-    double       patients;       /* on an ordinary day, the accounts' mean */
-    double       spread;         /* between accounts, sigma of the logarithm */
-    double       daily;          /* from day to day */
-    double       fresh;          /* patients not seen in 90 days */
-    double       misses;         /* of the lookups */
-    int          together;       /* accounts of one establishment */
-    double       elsewhere;      /* days at another address */
-    double       moves;          /* chance at each patient of yet another */
-} role_t;
 
 
 typedef struct {
@@ -65,9 +52,6 @@ typedef struct {
 extern const role_t  roles[WORLD_NROLES];
 
 
-uint64_t chance(uint64_t *state);
-double part(uint64_t *state);              /* from 0 to below 1 */
-double lognormal(uint64_t *state, double sigma);      /* of mean 1 */
 
 /* the mix of roles, whatever part of the numbers is taken */
 int person_role(int number);

@@ -52,6 +52,20 @@
 #define WORLD_NROLES       5
 
 
+typedef struct {
+    const char  *name;
+    double       share;          /* of all accounts */
+    double       patients;       /* on an ordinary day, the accounts' mean */
+    double       spread;         /* between accounts, sigma of the logarithm */
+    double       daily;          /* from day to day */
+    double       fresh;          /* patients not seen in 90 days */
+    double       misses;         /* of the lookups */
+    int          together;       /* accounts of one establishment */
+    double       elsewhere;      /* days at another address */
+    double       moves;          /* chance at each patient of yet another */
+} role_t;
+
+
 /* from Monday; and from 8 to 20 h, humps at 10 to 12 and 17 to 19       [A] */
 
 #define WORLD_WEEK   { 1.15, 1.02, 1, 1, 1.1, .6, .03 }

@@ -1,7 +1,7 @@
 
 /*
- * What an account looks up, day by day: five roles, whose figures are rough
- * readings of published ones and of assumptions.  An account's life depends
+ * What an account looks up, day by day, by the figures of the laboratory's
+ * scripts/lab/world.h, most of them assumptions.  An account's life depends
  * on the seed and its number alone, so that it can be lived through again.
  */
 
@@ -16,43 +16,23 @@
 #include <err.h>
 #include <math.h>
 
+#include "../lab/chance.h"
+#include "../lab/world.h"
+
 
 #define HOUR       3600000ULL
 #define DAY        (24 * HOUR)
 
-#define LIFE_DRIFT    .08        /* a week, of the logarithm */
-#define LIFE_VIEWS    6          /* of one patient, at most */
-#define LIFE_MEMORY   90         /* days: who was not seen in them is new */
 #define LIFE_LAST     19703      /* a Tuesday, days since the epoch */
 
 
-typedef struct {
-    const char  *name;
-    double       share;          /* of all accounts */
-    double       patients;       /* on an ordinary day, the accounts' mean */
-    double       spread;         /* between accounts, sigma of the logarithm */
-    double       daily;          /* from day to day */
-    double       fresh;          /* patients not seen in 90 days */
-} role_t;
-
-
-static const role_t  roles[] = {
-    { "pharmacy",     .42, 174, .55, .20, .30 },
-    { "large",        .03, 500, .20, .20, .30 },
-    { "practitioner", .35,  22, .35, .25, .12 },
-    { "nurse",        .12,  23, .40, .20, .04 },
-    { "clerk",        .08, 110, .40, .25, .60 }
-};
+static const role_t  roles[] = { WORLD_ROLES };
 
 #define ROLES  (int) (sizeof(roles) / sizeof(roles[0]))
 
 
-/* from Monday; and from 8 to 20 h, with humps at 10 to 12 and 17 to 19 */
-
-static const double  life_week[7] = { 1.15, 1.02, 1, 1, 1.1, .6, .03 };
-static const double  life_hours[12] = {
-    .6, .9, 1.4, 1.4, .8, .5, .7, .9, 1, 1.5, 1.5, .8
-};
+static const double  life_week[7] = WORLD_WEEK;
+static const double  life_hours[12] = WORLD_HOURS;
 
 
 typedef struct {
@@ -80,50 +60,6 @@ typedef struct {
 } life_t;
 
 
-/* Steele, Lea, Flood, "Fast splittable pseudorandom number generators" */
-
-static inline uint64_t
-life_chance(uint64_t *state)
-{
-    uint64_t  z;
-
-    z = (*state += 0x9e3779b97f4a7c15ULL);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-
-    return z ^ (z >> 31);
-}
-
-
-/* from 0 to below 1 */
-
-static inline double
-life_part(life_t *life)
-{
-    return (life_chance(&life->chance) >> 11) / 9007199254740992.0;
-}
-
-
-static inline double
-life_normal(life_t *life)
-{
-    double  radius;
-
-    radius = sqrt(-2 * log(1 - life_part(life)));
-
-    return radius * cos(2 * M_PI * life_part(life));
-}
-
-
-/* with mean 1 */
-
-static inline double
-life_lognormal(life_t *life, double sigma)
-{
-    return exp(sigma * life_normal(life) - sigma * sigma / 2);
-}
-
-
 /*
  * Of n patients a day a part is new.  The rest are picked from the pool alike,
  * each at the rate r; who does not come for 90 days would be new: the part is
@@ -143,9 +79,9 @@ life_begin(life_t *life, uint64_t seed, uint64_t number, int role, int days)
     life->role = role;
     life->day = LIFE_LAST - days;
     life->chance = seed * 0x2545f4914f6cdd1dULL + number;
-    life->chance = life_chance(&life->chance);
-    life->level = r->patients * life_lognormal(life, r->spread);
-    life->holiday = life_part(life) < .06;
+    life->chance = chance(&life->chance);
+    life->level = r->patients * lognormal(&life->chance, r->spread);
+    life->holiday = part(&life->chance) < WORLD_HOLIDAY;
 
     n = 0;
 
@@ -153,7 +89,7 @@ life_begin(life_t *life, uint64_t seed, uint64_t number, int role, int days)
         n += life->level * life_week[i] / 7;
     }
 
-    rate = -log(r->fresh) / LIFE_MEMORY;
+    rate = -log(r->fresh) / WORLD_FRESH_DAYS;
 
     life->npool = ceil((1 - r->fresh) * n / rate);
     life->pool = malloc(life->npool * sizeof(uint64_t));
@@ -163,7 +99,7 @@ life_begin(life_t *life, uint64_t seed, uint64_t number, int role, int days)
     }
 
     for (i = 0; i < (int) life->npool; i++) {
-        life->pool[i] = life_chance(&life->chance) | 1;
+        life->pool[i] = chance(&life->chance) | 1;
     }
 }
 
@@ -183,10 +119,10 @@ life_patient(life_t *life)
 {
     uint64_t  *place;
 
-    place = &life->pool[(uint32_t) (life_part(life) * life->npool)];
+    place = &life->pool[(uint32_t) (part(&life->chance) * life->npool)];
 
-    if (life_part(life) < roles[life->role].fresh) {
-        *place = life_chance(&life->chance) | 1;
+    if (part(&life->chance) < roles[life->role].fresh) {
+        *place = chance(&life->chance) | 1;
     }
 
     return *place;
@@ -197,7 +133,7 @@ static inline uint64_t
 life_hour(life_t *life)
 {
     int     hour;
-    double  sum, part;
+    double  sum, left;
 
     sum = 0;
 
@@ -205,13 +141,13 @@ life_hour(life_t *life)
         sum += life_hours[hour];
     }
 
-    part = life_part(life) * sum;
+    left = part(&life->chance) * sum;
 
-    for (hour = 0; hour < 11 && part >= life_hours[hour]; hour++) {
-        part -= life_hours[hour];
+    for (hour = 0; hour < 11 && left >= life_hours[hour]; hour++) {
+        left -= life_hours[hour];
     }
 
-    return (8 + hour) * HOUR + (uint64_t) (life_part(life) * HOUR);
+    return (8 + hour) * HOUR + (uint64_t) (part(&life->chance) * HOUR);
 }
 
 
@@ -228,7 +164,7 @@ life_visit(life_t *life, uint64_t midnight)
     when = midnight + life_hour(life);
     before = 0;
 
-    for (views = 1 + life_part(life) * LIFE_VIEWS; views; views--) {
+    for (views = 1 + part(&life->chance) * WORLD_VIEWS; views; views--) {
 
         if (life->nviews == life->most) {
             life->most = life->most ? 2 * life->most : 64;
@@ -243,10 +179,10 @@ life_visit(life_t *life, uint64_t midnight)
         view->when = when;
         view->before = before;
         view->patient = patient;
-        view->chance = life_chance(&life->chance) >> 32;
+        view->chance = chance(&life->chance) >> 32;
 
         before = when;
-        when += 10000 + (uint64_t) (life_part(life) * 60000);
+        when += 10000 + (uint64_t) (part(&life->chance) * 60000);
     }
 }
 
@@ -269,13 +205,13 @@ life_day(life_t *life)
     weekday = (life->day + 3) % 7;
 
     if (weekday == 0) {
-        life->level *= life_lognormal(life, LIFE_DRIFT);
-        life->holiday = life_part(life) < .06;
+        life->level *= lognormal(&life->chance, WORLD_DRIFT);
+        life->holiday = part(&life->chance) < WORLD_HOLIDAY;
     }
 
     n = life->level * life_week[weekday]
-        * life_lognormal(life, roles[life->role].daily)
-        * (life_part(life) < .05 ? 1.6 : 1);
+        * lognormal(&life->chance, roles[life->role].daily)
+        * (part(&life->chance) < WORLD_CAMPAIGN ? WORLD_CAMPAIGN_X : 1);
 
     if (life->holiday) {
         n = 0;
@@ -284,7 +220,7 @@ life_day(life_t *life)
     life->nviews = 0;
     life->next = 0;
 
-    for (n += life_part(life); n >= 1; n--) {
+    for (n += part(&life->chance); n >= 1; n--) {
         life_visit(life, life->day * DAY);
     }
 
