@@ -582,16 +582,26 @@ sub fake_redis {
     $fake_pid = child(sub {
         local $SIG{CHLD} = 'IGNORE';
         my %children;
-        local $SIG{TERM} = sub { kill 'KILL', keys %children;
-                                 POSIX::_exit(0) };
 
+        # none is left to hold what the next block listens at
+        local $SIG{TERM} = sub {
+            kill 'KILL', keys %children;
+            1 while waitpid(-1, 0) > 0;
+            POSIX::_exit(0);
+        };
+
+        my $term = POSIX::SigSet->new(POSIX::SIGTERM());
         my $number = 0;
         my $select = IO::Select->new(@servers);
         for (;;) {
             for my $server ($select->can_read) {
                 my $socket = $server->accept or next;
+
+                # nor one that was just born
+                POSIX::sigprocmask(POSIX::SIG_BLOCK(), $term);
                 my $pid = child(sub {
                     local $SIG{TERM} = 'DEFAULT';
+                    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $term);
                     close $_ for @servers;
                     bless({ socket => $socket, number => ++$number,
                             commands => 0, read => '' },
@@ -600,6 +610,7 @@ sub fake_redis {
                 });
                 $number++;
                 $children{$pid} = 1;
+                POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), $term);
                 close $socket;
             }
         }
