@@ -77,6 +77,7 @@ typedef struct {
     ngx_flag_t                           fold;
     ngx_uint_t                           account_missing;
     ngx_http_complex_value_t            *proof;
+    ngx_uint_t                           proof_session;
     ngx_http_complex_value_t            *exempt;
     ngx_http_complex_value_t            *clock;
     ngx_patient_guard_keys_t             keys[2];    /* current, other */

@@ -132,8 +132,8 @@ static ngx_command_t  ngx_http_patient_guard_directives[] = {
       ngx_http_patient_guard_challenge_grants, 0, 0, NULL },
 
     { ngx_string("proof"),
-      NGX_CONF_TAKE1,
-      ngx_http_patient_guard_claim, 0,
+      NGX_CONF_TAKE12,
+      ngx_http_patient_guard_proof, 0,
       offsetof(ngx_http_patient_guard_policy_t, proof), NULL },
 
     { ngx_string("exempt"),
@@ -497,6 +497,7 @@ ngx_http_patient_guard_add_zone(ngx_conf_t *cf,
     policy->shm->limits = policy->limits;
     policy->shm->nlimits = policy->nlimits;
     policy->shm->grants = &policy->grants;
+    policy->shm->session = policy->proof_session;
     policy->shm->fleet = (policy->redis != NULL);
 
     /* nginx makes a zone of another size anew: what it held is lost */

@@ -207,6 +207,7 @@ ngx_http_patient_guard_disclose_some(ngx_http_request_t *r,
     lookup.records = ngx_http_patient_guard_owed(d, d->patients + n);
     lookup.now = ngx_http_patient_guard_now(ctx);
     lookup.proof = 0;
+    lookup.session = 0;
     lookup.forced = d->forced;
     lookup.unnamed = 0;
     lookup.probe = 0;
@@ -415,6 +416,7 @@ ngx_http_patient_guard_miss(ngx_http_request_t *r,
     lookup.misses = 1;
     lookup.now = ngx_http_patient_guard_now(ctx);
     lookup.proof = 0;
+    lookup.session = 0;
     lookup.forced = 1;
     lookup.unnamed = 0;
     lookup.probe = 0;

@@ -136,6 +136,36 @@ ngx_http_patient_guard_claim(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_http_patient_guard_proof(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    char       *rv;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    rv = ngx_http_patient_guard_claim(cf, cmd, conf);
+
+    if (rv != NGX_CONF_OK || cf->args->nelts == 2) {
+        return rv;
+    }
+
+    if (ngx_strcmp(value[2].data, "session") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"proof\" of policy "
+                           "\"%V\", expected \"session\" or nothing",
+                           &value[2], &policy->name);
+        return NGX_CONF_ERROR;
+    }
+
+    policy->proof_session = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_patient_guard_clock(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_patient_guard_policy_t  *policy = conf;
@@ -441,6 +471,7 @@ ngx_http_patient_guard_claims(ngx_http_request_t *r,
         }
 
         ctx->op.lookup.proof = ngx_http_patient_guard_time(&value);
+        ctx->op.lookup.session = policy->proof_session;
     }
 
     if (policy->exempt) {

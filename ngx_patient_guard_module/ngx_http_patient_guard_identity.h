@@ -14,6 +14,8 @@ char *ngx_http_patient_guard_account(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_patient_guard_clock(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_patient_guard_proof(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_patient_guard_claim(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 

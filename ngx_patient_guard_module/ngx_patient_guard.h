@@ -189,6 +189,8 @@ typedef struct {
                                                /*   alone                  */
     unsigned                     told:1;       /* "novel" is, by Redis, */
                                                /*   and what is usual    */
+    unsigned                     session:1;    /* the proof is that of the */
+                                               /*   session that asks      */
 } ngx_patient_guard_lookup_t;
 
 
@@ -197,6 +199,17 @@ typedef struct {
 #define ngx_patient_guard_told_first(lookup)                                 \
     ((lookup)->tell ? &(lookup)->others[(lookup)->tell - 1].current          \
                     : &(lookup)->account)
+
+
+/*
+ * A challenge that was passed: until then each session of the account has to
+ * have proved itself after it.
+ */
+
+typedef struct {
+    uint64_t                     since;        /* ms; 0: none */
+    uint32_t                     until;        /* s since the epoch */
+} ngx_patient_guard_due_t;
 
 
 /* what a store answers of one limit */
@@ -212,7 +225,7 @@ typedef struct {
     ngx_patient_guard_room_t     rooms[NGX_PATIENT_GUARD_LIMITS];
 
     /* which limit challenged the account; the number of limits if it is
-     * no longer configured; meaningful with "challenged" */
+     * no longer configured; meaningful with "challenged" and "unproved" */
     ngx_uint_t                   challenger;
     uint64_t                     since;        /* ms; 0: not challenged */
 
@@ -220,12 +233,15 @@ typedef struct {
     uint64_t                     grants_wait;  /* ms until a pass is left */
     uint64_t                     cleared;      /* ms; when Redis last saw a */
                                                /*   challenge passed        */
+    ngx_patient_guard_due_t      due;          /* as Redis says */
 
     ngx_patient_guard_source_e   source;
 
     unsigned                     charged:1;
     unsigned                     challenged:1; /* until it is passed */
     unsigned                     passed:1;     /* this proof cleared it */
+    unsigned                     unproved:1;   /* others passed it, not this */
+                                               /*   session                  */
     unsigned                     outage:1;     /* no store could answer */
 } ngx_patient_guard_tally_t;
 

@@ -5,6 +5,13 @@
 #define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
 
 
+static void ngx_patient_guard_due_mark(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_due_t *due,
+    uint32_t id);
+static ngx_uint_t ngx_patient_guard_limit_of(
+    ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits, uint32_t id);
+
+
 void
 ngx_patient_guard_challenge(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
@@ -63,9 +70,8 @@ ngx_patient_guard_challenger(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limits,
     ngx_uint_t nlimits, uint64_t *since)
 {
-    uint32_t                 id;
-    ngx_uint_t               i;
-    ngx_patient_guard_ref_t  ref;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *challenge;
 
     *since = 0;
 
@@ -75,9 +81,18 @@ ngx_patient_guard_challenger(ngx_patient_guard_node_t *node,
         return nlimits;
     }
 
-    *since = ngx_patient_guard_queue(&node->zone, ref)->newest;
+    challenge = ngx_patient_guard_queue(&node->zone, ref);
+    *since = challenge->newest;
 
-    id = ngx_patient_guard_queue(&node->zone, ref)->total;
+    return ngx_patient_guard_limit_of(limits, nlimits, challenge->total);
+}
+
+
+static ngx_uint_t
+ngx_patient_guard_limit_of(ngx_patient_guard_limit_t *limits,
+    ngx_uint_t nlimits, uint32_t id)
+{
+    ngx_uint_t  i;
 
     for (i = 0; i < nlimits; i++) {
         if (limits[i].id == id) {
@@ -132,18 +147,104 @@ ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    ngx_patient_guard_ref_t  ref;
+    uint32_t                    id;
+    ngx_patient_guard_due_t     due;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *challenge;
 
     ref = ngx_patient_guard_challenge_find(node, member);
 
-    if (ref
-        && lookup->proof > ngx_patient_guard_queue(&node->zone, ref)->newest
-        && ngx_patient_guard_grants_wait(node, member, lookup) == 0)
-    {
-        ngx_patient_guard_clear(node, member, lookup);
-        ngx_patient_guard_grant(node, member, lookup);
-        tally->passed = 1;
+    if (ref == 0) {
+        return;
     }
+
+    challenge = ngx_patient_guard_queue(&node->zone, ref);
+
+    if (lookup->proof <= challenge->newest
+        || ngx_patient_guard_grants_wait(node, member, lookup) != 0)
+    {
+        return;
+    }
+
+    due.since = challenge->newest;
+    due.until = (uint32_t) ((lookup->now + lookup->grants->window) / 1000 + 1);
+    id = challenge->total;
+
+    ngx_patient_guard_clear(node, member, lookup);
+    ngx_patient_guard_grant(node, member, lookup);
+
+    if (lookup->session) {
+        ngx_patient_guard_due_mark(node, member, &due, id);
+    }
+
+    tally->passed = 1;
+}
+
+
+static void
+ngx_patient_guard_due_mark(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_due_t *due, uint32_t id)
+{
+    ngx_patient_guard_queue_mark(&node->zone,
+                        ngx_patient_guard_member_queue_open(node, member,
+                                               NGX_PATIENT_GUARD_QUEUE_DUE),
+                        due->since, id, due->until);
+}
+
+
+void
+ngx_patient_guard_due_told(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_due_t *due, ngx_uint_t limit)
+{
+    if (due->since) {
+        ngx_patient_guard_due_mark(node, member, due,
+                                   limit < lookup->nlimits
+                                       ? lookup->limits[limit].id : 0);
+    }
+}
+
+
+ngx_uint_t
+ngx_patient_guard_unproved(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t *limit)
+{
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *due;
+
+    if (!lookup->session) {
+        return 0;
+    }
+
+    ref = ngx_patient_guard_member_queue(node, member,
+                                         NGX_PATIENT_GUARD_QUEUE_DUE);
+    if (ref == 0) {
+        return 0;
+    }
+
+    due = ngx_patient_guard_queue(&node->zone, ref);
+
+    /* for good, as if there had been no room for it */
+
+    if (lookup->now / 1000 >= due->until) {
+        ngx_patient_guard_queue_drop(&node->zone,
+                             &ngx_patient_guard_member(node, member)->queues,
+                             ref);
+        return 0;
+    }
+
+    /* nor one of the future, by a clock that ran ahead */
+
+    if (lookup->proof > due->newest
+        || due->newest > lookup->now + NGX_PATIENT_GUARD_SKEW)
+    {
+        return 0;
+    }
+
+    *limit = ngx_patient_guard_limit_of(lookup->limits, lookup->nlimits,
+                                        due->total);
+    return 1;
 }
 
 

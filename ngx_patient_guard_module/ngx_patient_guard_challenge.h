@@ -47,6 +47,16 @@ void ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally);
 
+/* proofs are due, if any, since "limit" challenged; nlimits: unknown */
+void ngx_patient_guard_due_told(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_due_t *due, ngx_uint_t limit);
+
+/* has this session still to prove itself?  Then by which limit, or nlimits */
+ngx_uint_t ngx_patient_guard_unproved(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t *limit);
+
 /* ms until a pass is left */
 uint64_t ngx_patient_guard_grants_wait(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);

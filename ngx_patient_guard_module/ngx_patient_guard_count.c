@@ -44,7 +44,7 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
 {
     ngx_int_t                   refuse;
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, proves;
     ngx_patient_guard_limit_t  *limit;
 
     tally->grants_wait = ngx_patient_guard_grants_wait(node, members[0],
@@ -54,9 +54,17 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
                                                lookup->limits, lookup->nlimits,
                                                &tally->since);
     tally->challenged = (tally->since != 0);
+    tally->unproved = ngx_patient_guard_unproved(node, members[0], lookup,
+                                                 &proves)
+                      && !tally->challenged;
+
+    if (tally->unproved) {
+        tally->challenger = proves;
+    }
+
     tally->novel = ngx_patient_guard_novel(node, members[0], lookup);
 
-    refuse = tally->challenged;
+    refuse = tally->challenged || tally->unproved;
 
     for (i = 0; i < lookup->nlimits; i++) {
         limit = &lookup->limits[i];
@@ -84,6 +92,7 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
 
         if (limit->action == NGX_PATIENT_GUARD_CHALLENGE
             && !tally->challenged
+            && !tally->unproved
             && tally->grants_wait == 0
             && !lookup->exempt
             && !lookup->dry_run)

@@ -4,8 +4,9 @@
 --
 -- An account is one hash; so is whatever else a limit counts by, its key.
 -- Field "!challenge" of an account holds since when (ms, 8 bytes) and the state
--- of the limit that challenged it, "!cleared" when it was last passed (ms), "@"
--- the last call that was charged of each session, 8 bytes and its number I8,
+-- of the limit that challenged it, "!cleared" when it was last passed (ms), "!due"
+-- since when its sessions have to have proved themselves (ms, 8 bytes), until
+-- when (s, I4), and the limit's state; "@" the last call that was charged of each session, 8 bytes and its number I8,
 -- "~" the slice of its memory that patients were last seen in, I4, and "~a" to
 -- "~p" whom it knows; every other field what was counted in one window,
 -- little-endian:
@@ -32,8 +33,8 @@
 --       while the secret is being rotated, the same under its other key
 -- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 4 unnamed: who the
 --       patients are will be told later, 8 probe: nothing is charged, 16 SYNC,
---       32 SYNC that asks for the sets, 64 SYNC of what is no account),
---       grants, their window, aliases of the patients, the same under the
+--       32 SYNC that asks for the sets, 64 SYNC of what is no account, 128 the
+--       proof is that of the session that asks), grants, their window, aliases of the patients, the same under the
 --       other key or "", since when the node knows of a challenge or 0, its
 --       limit's state, session or "", how many keys, memory (ms) or 0, aliases
 --       of address and account, the same under the other key or "";
@@ -47,10 +48,11 @@
 --       the keys it counts, 0: by none of them, the factor of what is usual in
 --       thousandths or 0, and no less than that;
 --       SYNC: and the window that the node adds, or ""
--- Reply nonce, flags (1 charged, 2 challenged, 4 passed, 8 superseded), the
---       limit that challenged from 0, ms until a grant is left, since when it
---       is challenged, when it was last passed, how many patients were new,
---       then for each limit
+-- Reply nonce, flags (1 charged, 2 challenged, 4 passed, 8 superseded, 16 this
+--       session has not proved itself since), the limit that challenged from 0,
+--       ms until a grant is left, since when it is challenged, when it was last
+--       passed, how many patients were new, since when proofs are due, or 0,
+--       and until when, then for each limit
 --       COUNT: its total, ms until the lookup fits, the count that holds;
 --       SYNC: its window without the set, a number I4 and as many aliases
 
@@ -67,7 +69,8 @@ local WEEKS, LAST, FIRST, WORKED, PEAK = 8, 5, 7, 5, 0xffffff
 
 local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
-local flags = tonumber(ARGV[4])
+local session_proof = tonumber(ARGV[4]) >= 128
+local flags = tonumber(ARGV[4]) % 128
 local dry_run, exempt = flags % 2 == 1, flags % 4 >= 2
 local unnamed, probe = flags % 8 >= 4, flags % 16 >= 8
 local sync, tell = flags >= 16, flags % 64 >= 32
@@ -95,6 +98,10 @@ local account = keys[1]
 if flags < 64 then
     account.fields = {'@', '!challenge', '!grants', '!cleared'}
     account.ttl = math.max(grants_window, memory)
+
+    if session_proof then
+        account.fields[#account.fields + 1] = '!due'
+    end
 end
 
 local limits = {}
@@ -218,7 +225,7 @@ if session ~= '' then
 end
 
 if not sync and session ~= '' and nonce <= last and last < 2 ^ 53 then
-    local reply = {ARGV[1], 8, #limits, 0, 0, 0, 0}
+    local reply = {ARGV[1], 8, #limits, 0, 0, 0, 0, 0, 0}
     for i = 1, #limits do
         reply[#reply + 1] = '0 0 0'
     end
@@ -830,6 +837,17 @@ if challenge and #challenge >= 8 then
                         string.sub(challenge, 9)
 end
 
+-- a challenge that was passed: sessions that have not proved themselves since
+
+local due = {since = 0, ends = 0, by = ''}
+
+if held['!due'] and #held['!due'] >= 12 then
+    due.since, due.ends = struct.unpack('<I8I4', held['!due'])
+    due.by = string.sub(held['!due'], 13)
+elseif held['!due'] then
+    malformed = true
+end
+
 if not grants or challenge and not since or malformed then
     return redis.error_reply('PGSTATE malformed challenge or memory')
 end
@@ -837,6 +855,7 @@ end
 local cleared = passing and #passing == 8 and struct.unpack('<I8', passing)
                 or 0
 local whole = cleared < 2 ^ 53 and (not since or since < 2 ^ 53)
+              and due.since < 2 ^ 53
 
 for _, key in ipairs(keys) do
     for at = 9, #key.sessions, 16 do
@@ -871,6 +890,13 @@ local passed = since and proof > since and grants_wait == 0
 if passed then
     cleared = math.max(now, since, cleared + 1)
     put['!cleared'] = struct.pack('<I8', cleared)
+
+    if session_proof then
+        due = {since = since, by = challenger,
+               ends = math.floor((now + grants_window) / 1000) + 1}
+        put['!due'] = struct.pack('<I8I4', since, due.ends) .. challenger
+    end
+
     since, opened = nil, false
     redis.call('HDEL', KEYS[1], '!challenge')
 
@@ -885,6 +911,20 @@ if passed then
     charge_count(grants, grants.newest, 1)
     grants.changed = true
     grants_wait = wait(grants, 1, grants_count)
+end
+
+if due.since > 0 and due.ends <= math.floor(now / 1000) then
+    redis.call('HDEL', KEYS[1], '!due')
+    due.since = 0
+elseif due.since > now + SKEW then
+    due.since = 0
+end
+
+local unproved = session_proof and not sync and not since
+                 and due.since > 0 and proof <= due.since
+
+if not since then
+    challenger = due.since > 0 and due.by or ''
 end
 
 local charged = false
@@ -913,7 +953,7 @@ local function excused(limit)
 end
 
 local function weigh()
-    local refuse = since and true or false
+    local refuse = since and true or unproved
 
     for i, limit in ipairs(limits) do
         local window = windows[i]
@@ -928,8 +968,8 @@ local function weigh()
         if rooms[i] > 0 and limit.action > LOG then
             refuse = true
 
-            if limit.action == CHALLENGE and not since and grants_wait == 0
-               and not exempt and not dry_run
+            if limit.action == CHALLENGE and not since and not unproved
+               and grants_wait == 0 and not exempt and not dry_run
             then
                 since, challenger = math.max(now, proof), limit.state
                 opened = true
@@ -1143,9 +1183,11 @@ end
 
 local reply = {ARGV[1],
                (charged and 1 or 0) + (since and 2 or 0) + (passed and 4 or 0)
-               + (superseded and 8 or 0),
+               + (superseded and 8 or 0) + (unproved and 16 or 0),
                by, grants_wait, string.format('%.0f', since or 0),
-               string.format('%.0f', cleared), novel}
+               string.format('%.0f', cleared), novel,
+               string.format('%.0f', due.since),
+               due.since > 0 and due.ends or 0}
 
 if sync then
     local left = tell and TELL or 0

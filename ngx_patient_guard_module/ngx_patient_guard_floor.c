@@ -167,7 +167,7 @@ ngx_patient_guard_floor_over(ngx_patient_guard_lookup_t *lookup,
 {
     ngx_uint_t  i;
 
-    if (tally->challenged) {
+    if (tally->challenged || tally->unproved) {
         return 1;
     }
 
@@ -202,7 +202,7 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     until = ngx_patient_guard_lookup_until(lookup);
     fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
-    sets = !tally->challenged
+    sets = !tally->challenged && !tally->unproved
            && (ngx_patient_guard_floor_strangers(shm, lookup, tally, weighed)
                || ngx_patient_guard_floor_older(fleet->told, lookup,
                                                NGX_PATIENT_GUARD_FLOOR_SETS));
@@ -217,7 +217,7 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
         return NGX_DECLINED;
     }
 
-    if (!tally->challenged) {
+    if (!tally->challenged && !tally->unproved) {
 
         /* Redis hears of a challenge at once */
 

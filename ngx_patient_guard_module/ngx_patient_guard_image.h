@@ -79,6 +79,7 @@ typedef struct {
 
     uint32_t                     claim;        /* on the account's letter */
     unsigned                     sets:1;       /* asks who the patients are */
+    unsigned                     session:1;    /* as in the lookup */
 } ngx_patient_guard_parcel_t;
 
 
@@ -88,6 +89,7 @@ typedef struct {
     uint64_t                     since;        /* ms; 0: not challenged */
     ngx_uint_t                   challenger;
     uint64_t                     cleared;
+    ngx_patient_guard_due_t      due;
     uint32_t                     novel;        /* of those told, to Redis */
     ngx_patient_guard_image_t    images[NGX_PATIENT_GUARD_LIMITS];
 

@@ -64,6 +64,11 @@ ngx_patient_guard_news(ngx_patient_guard_node_t *node,
 
     ngx_patient_guard_cleared_since(node, member, &lookup, news->cleared);
 
+    if (news->cleared >= ngx_patient_guard_cleared(node, member)) {
+        ngx_patient_guard_due_told(node, member, &lookup, &news->due,
+                                   news->challenger);
+    }
+
     if (news->challenged && news->challenger < parcel->nlimits) {
         ngx_patient_guard_challenge(node, member, &lookup, news->challenger,
                                     news->since);

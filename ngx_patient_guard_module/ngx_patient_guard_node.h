@@ -22,7 +22,7 @@
 
 
 #define NGX_PATIENT_GUARD_SEED          32     /* bytes of a random secret */
-#define NGX_PATIENT_GUARD_NODE_VERSION  4
+#define NGX_PATIENT_GUARD_NODE_VERSION  5
 
 
 /*
@@ -39,6 +39,9 @@
 #define NGX_PATIENT_GUARD_QUEUE_FLEET      4
 #define NGX_PATIENT_GUARD_QUEUE_MEMORY     5
 #define NGX_PATIENT_GUARD_QUEUE_SEEN       6
+#define NGX_PATIENT_GUARD_QUEUE_DUE        7   /* newest: proofs are due */
+                                               /*   since, ms; total: the */
+                                               /*   limit's id            */
 
 
 typedef struct {

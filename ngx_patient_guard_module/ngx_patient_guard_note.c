@@ -16,7 +16,8 @@ static void ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
 
 /*
  * Redis tells who is new, see ngx_patient_guard_floor_over(): does a limit on
- * them fit by its counts, and not by this node's?
+ * them fit by its counts, and not by this node's?  Or has it forgotten that
+ * proofs are due?
  */
 
 static ngx_uint_t
@@ -24,6 +25,10 @@ ngx_patient_guard_note_undercut(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own)
 {
     ngx_uint_t  i;
+
+    if (own->unproved && !tally->unproved) {
+        return tally->charged;
+    }
 
     for (i = 0; i < lookup->nlimits; i++) {
         if (ngx_patient_guard_follows(&lookup->limits[i])
@@ -55,6 +60,10 @@ ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
         tally->challenger = own->challenger;
         tally->since = own->since;
         tally->grants_wait = own->grants_wait;
+
+    } else if (own->unproved && !tally->challenged) {
+        tally->unproved = 1;
+        tally->challenger = own->challenger;
     }
 }
 
@@ -109,6 +118,12 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
         ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
         ngx_patient_guard_cleared_since(shm->node, members[0], lookup,
                                         tally->cleared);
+
+        if (tally->cleared >= ngx_patient_guard_cleared(shm->node, members[0]))
+        {
+            ngx_patient_guard_due_told(shm->node, members[0], lookup,
+                                       &tally->due, tally->challenger);
+        }
 
         if (tally->passed) {
             ngx_patient_guard_grant(shm->node, members[0], lookup);

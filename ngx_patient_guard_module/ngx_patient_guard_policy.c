@@ -37,9 +37,16 @@ ngx_patient_guard_decide(ngx_patient_guard_lookup_t *lookup,
         decision->wait = tally->grants_wait;
         decision->over = 1;
 
-        if (tally->challenger < lookup->nlimits) {
-            decision->limit = tally->challenger;
-        }
+    } else if (tally->unproved) {
+
+        /* it takes no grant */
+
+        decision->verdict = NGX_PATIENT_GUARD_VERDICT_CHALLENGE;
+        decision->over = 1;
+    }
+
+    if (decision->over && tally->challenger < lookup->nlimits) {
+        decision->limit = tally->challenger;
     }
 
     for (i = 0; i < lookup->nlimits; i++) {

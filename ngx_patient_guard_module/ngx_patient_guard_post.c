@@ -17,6 +17,7 @@ ngx_patient_guard_post_take(ngx_patient_guard_shm_t *shm,
     parcel->nlimits = shm->nlimits;
     parcel->grants = shm->grants;
     parcel->memory = shm->memory;
+    parcel->session = shm->session ? 1 : 0;
 
     ngx_patient_guard_shm_lock(shm);
 

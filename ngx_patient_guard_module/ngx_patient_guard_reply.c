@@ -7,6 +7,7 @@
 #define NGX_PATIENT_GUARD_CHALLENGED   2
 #define NGX_PATIENT_GUARD_PASSED       4
 #define NGX_PATIENT_GUARD_SUPERSEDED   8
+#define NGX_PATIENT_GUARD_UNPROVED     16
 
 /* with another node's clock ahead by a window */
 #define NGX_PATIENT_GUARD_WAIT_MAX     (3 * NGX_PATIENT_GUARD_WINDOW_MAX)
@@ -24,6 +25,7 @@ typedef struct {
     uint64_t                      since;
     uint64_t                      cleared;
     uint64_t                      novel;
+    ngx_patient_guard_due_t       due;
 } ngx_patient_guard_replied_t;
 
 
@@ -62,8 +64,10 @@ ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
     tally->since = called.since;
     tally->cleared = called.cleared;
     tally->novel = (uint32_t) called.novel;
+    tally->due = called.due;
+    tally->unproved = (called.flags & NGX_PATIENT_GUARD_UNPROVED) ? 1 : 0;
 
-    refuse = tally->challenged;
+    refuse = tally->challenged || tally->unproved;
 
     for (i = 0; i < lookup->nlimits; i++) {
 
@@ -100,7 +104,10 @@ ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
     /* what fits was charged, what does not was not: else it is no answer */
 
     if (tally->charged == (refuse && !lookup->exempt)
-        || tally->challenged != (tally->since != 0))
+        || tally->challenged != (tally->since != 0)
+        || (tally->unproved
+            && (tally->challenged || tally->due.since == 0
+                || !lookup->session)))
     {
         return NGX_ERROR;
     }
@@ -124,7 +131,8 @@ ngx_patient_guard_reply_news(ngx_str_t *text, uint64_t nonce,
     if (ngx_patient_guard_reply_head(&p, end, nonce, parcel->nlimits, &called)
         != NGX_OK
         || (called.flags & (NGX_PATIENT_GUARD_CHARGED
-                            | NGX_PATIENT_GUARD_PASSED)))
+                            | NGX_PATIENT_GUARD_PASSED
+                            | NGX_PATIENT_GUARD_UNPROVED)))
     {
         return NGX_ERROR;
     }
@@ -135,6 +143,7 @@ ngx_patient_guard_reply_news(ngx_str_t *text, uint64_t nonce,
     news->since = called.since;
     news->cleared = called.cleared;
     news->novel = (uint32_t) called.novel;
+    news->due = called.due;
 
     if (news->challenged != (news->since != 0)
         || (news->superseded && parcel->number == 0)
@@ -167,12 +176,12 @@ static ngx_int_t
 ngx_patient_guard_reply_head(u_char **p, u_char *last, uint64_t nonce,
     ngx_uint_t nlimits, ngx_patient_guard_replied_t *called)
 {
-    uint64_t  value;
+    uint64_t  value, until;
 
     if (ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_REPLY_NUMBER,
                                      &value) != NGX_OK
         || value != nonce
-        || ngx_patient_guard_reply_field(p, last, 15, &called->flags) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last, 31, &called->flags) != NGX_OK
         || ngx_patient_guard_reply_field(p, last, nlimits,
                                         &called->challenger) != NGX_OK
         || ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_WAIT_MAX,
@@ -184,10 +193,17 @@ ngx_patient_guard_reply_head(u_char **p, u_char *last, uint64_t nonce,
                                          NGX_PATIENT_GUARD_REPLY_NUMBER,
                                          &called->cleared) != NGX_OK
         || ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_COUNT_MAX,
-                                        &called->novel) != NGX_OK)
+                                        &called->novel) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last,
+                                         NGX_PATIENT_GUARD_REPLY_NUMBER,
+                                         &called->due.since) != NGX_OK
+        || ngx_patient_guard_reply_field(p, last, 0xffffffff, &until)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
+
+    called->due.until = (uint32_t) until;
 
     return NGX_OK;
 }

@@ -169,11 +169,11 @@ ngx_patient_guard_shm_cells(ngx_patient_guard_shm_t *shm, uint32_t most)
     ngx_patient_guard_limit_t  limits[NGX_PATIENT_GUARD_LIMITS];
 
     /*
-     * The account, its challenge, and its grants in as many slices; the other
-     * keys; whom it knows.
+     * The account, its challenge, the one that was passed, and its grants in
+     * as many slices; the other keys; whom it knows.
      */
 
-    n = 1 + 1 + 1 + NGX_PATIENT_GUARD_SLICES + 1
+    n = 1 + 1 + 1 + 1 + NGX_PATIENT_GUARD_SLICES + 1
         + ngx_patient_guard_shm_keys(shm->limits, shm->nlimits)
           * (shm->fleet ? 1 + NGX_PATIENT_GUARD_FLEET_CELLS : 1)
         + (shm->memory ? 1 + NGX_PATIENT_GUARD_MEMORY_CELLS : 0)
@@ -220,11 +220,11 @@ ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
     uint64_t    n;
     ngx_uint_t  i, keys;
 
-    /* the accounts, a challenge, and a grant with its queue */
+    /* the accounts, a challenge, one passed, and a grant with its queue */
 
     keys = 1 + ngx_patient_guard_shm_keys(limits, nlimits);
 
-    n = 1 + 2
+    n = 1 + 1 + 2
         + keys * (1 + (shm->fleet ? NGX_PATIENT_GUARD_FLEET_ADDS : 0));
 
     if (shm->memory) {

@@ -32,6 +32,7 @@ typedef struct {
     ngx_uint_t                   nlimits;
     ngx_patient_guard_grants_t  *grants;
     uint64_t                     memory;       /* ms; 0: none is kept */
+    ngx_uint_t                   session;      /* proofs are of sessions */
     ngx_uint_t                   fleet;        /* it is kept beside Redis */
     uint32_t                     variable;     /* bits: whose count is one */
     uint32_t                     most;         /* count the zone can hold */

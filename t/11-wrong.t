@@ -2297,3 +2297,12 @@ limit  patients=5/1h deny baseline=1e3;
 --- must_die
 --- error_log
 invalid value "1e3" of "baseline", expected factor[:floor] such as "3:20", with a factor from 0.1 to 100
+
+
+
+=== TEST 222: of what a proof is
+--- policy
+proof  $remote_port request;
+--- must_die
+--- error_log
+invalid parameter "request" in "proof" of policy "$PG_POLICY", expected "session" or nothing

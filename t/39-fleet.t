@@ -139,3 +139,99 @@ is(totals('a', '/?patient=2'), '200 new_patients/1h=0,lookups/1h=1');
 is(totals('a', '/?patient=3'), '200 new_patients/1h=0,lookups/1h=2');
 is(totals('a', '/?patient=5'), '200 new_patients/1h=1,lookups/1h=3');
 is((split ' ', totals('a', '/?patient=6'))[0], 403, 'below the floor of this node nothing falls');
+
+
+
+=== TEST 6: a session that has to prove itself has to on each node
+--- policy
+account  $http_x_account trusted;
+proof    $http_x_proof session;
+limit    patients=1/1h challenge;
+--- config eval: $::location
+--- suppress_stderr
+--- after
+start_another();
+my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
+is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+another { is(totals('a', '/?patient=2', @$old), '403 patients/1h=1') };
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1', 'passed here');
+another { becomes('403 patients/1h=1', 'there as well: the old one not', 'a', '/?patient=2', @$old) };
+another { is(totals('a', '/?patient=2', @$new), '200 patients/1h=1', 'the new one') };
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+another { is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'again') };
+stop_another();
+
+
+
+=== TEST 7: nor does a node forget it with Redis
+--- policy eval
+$::own . <<'END'
+proof        $http_x_proof session;
+limit        patients=1/1h challenge;
+END
+--- config eval: $::location
+--- init
+start_redis("$ENV{PG_TMP}/$PatientGuard::policy");
+--- suppress_stderr
+--- after
+my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
+my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
+is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+redis_at($dir, 'FLUSHALL');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'after a flush');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+stop_redis($dir);
+becomes('403 patients/1h=1', 'without Redis', 'a', '/?patient=2', @$old);
+becomes('200 patients/1h=1', 'the new one', 'a', '/?patient=2', @$new);
+start_redis($dir);
+ok(wait_for(sub { totals(rand, '/?patient=1'); redis_at($dir, 'DBSIZE') > 0 }), 'with an empty one');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+
+
+
+=== TEST 8: a challenge that is passed while Redis is away
+--- policy eval
+$::own . <<'END'
+proof        $http_x_proof session;
+limit        patients=1/1h challenge;
+END
+--- config eval: $::location
+--- suppress_stderr
+--- after
+my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
+my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
+is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+start_redis($dir);
+ok(wait_for(sub { totals('a', '/?patient=2', @$new); error_log() =~ /is back/ }), 'Redis is back');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'remembered here');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+stop_redis($dir);
+
+
+
+=== TEST 9: deciding locally, too
+--- policy
+account      $http_x_account trusted;
+consistency  local interval=10ms;
+proof        $http_x_proof session;
+limit        patients=1/1h challenge;
+--- config eval: $::location
+--- suppress_stderr
+--- after
+start_another();
+my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
+is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+another { becomes('403 patients/1h=1', 'challenged there', 'a', '/?patient=1', @$old) };
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1', 'passed here');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+another { becomes('200 patients/1h=1', 'the new one', 'a', '/?patient=2', @$new) };
+another { is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'the old one') };
+stop_another();

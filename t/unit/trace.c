@@ -59,6 +59,9 @@ typedef struct {
     memory_t                     memory;
     uint64_t                     since;        /* 0: not challenged */
     ngx_uint_t                   challenger;
+    uint64_t                     due;          /* proofs, since; 0: none */
+    uint64_t                     due_until;    /* s */
+    ngx_uint_t                   due_by;
 } model_t;
 
 typedef struct {
@@ -89,6 +92,7 @@ typedef struct {
     unsigned                     forward:1;    /* no clock goes back */
     unsigned                     strict:1;     /* nobody is exempt */
     unsigned                     rotated:1;    /* a second key came in */
+    unsigned                     session:1;    /* proofs are of sessions */
     unsigned                     passed:1;     /* a challenge */
 } trace_t;
 
@@ -103,7 +107,8 @@ static const char  BESIDE[] = "shared memory beside Redis could go on alone";
 static ngx_patient_guard_shm_t  *beside;       /* notes what Redis says */
 static uint64_t                  state;
 static int                       lookups, refusals, challenges, passes,
-                                 exhausted, folds, strangers, excuses;
+                                 exhausted, folds, strangers, excuses,
+                                 unproved;
 static world_t                   world;
 
 
@@ -287,6 +292,13 @@ model_pass(model_t *model, op_t *op)
 {
     ngx_uint_t  i;
 
+    if (op->lookup.session) {
+        model->due = model->since;
+        model->due_until = (op->lookup.now + op->lookup.grants->window) / 1000
+                           + 1;
+        model->due_by = model->challenger;
+    }
+
     model->since = 0;
     op->model.passed = 1;
 
@@ -372,7 +384,8 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
 
     if (op->model.rooms[i].wait
         && limit->action == NGX_PATIENT_GUARD_CHALLENGE
-        && model->since == 0 && op->model.grants_wait == 0
+        && model->since == 0 && !op->model.unproved
+        && op->model.grants_wait == 0
         && !lookup->exempt && !lookup->dry_run)
     {
         model->since = ngx_max(lookup->now, lookup->proof);
@@ -435,7 +448,9 @@ model_verdict(model_t *model, op_t *op)
     challenge = op->model.grants_wait ? NGX_PATIENT_GUARD_VERDICT_DENY
                                       : NGX_PATIENT_GUARD_VERDICT_CHALLENGE;
 
-    hardest = model->since ? challenge : NGX_PATIENT_GUARD_ALLOW;
+    hardest = model->since ? challenge
+              : op->model.unproved ? NGX_PATIENT_GUARD_VERDICT_CHALLENGE
+                                   : NGX_PATIENT_GUARD_ALLOW;
 
     for (i = 0; i < op->lookup.nlimits; i++) {
         verdict = (ngx_patient_guard_verdict_e) op->lookup.limits[i].action;
@@ -496,6 +511,15 @@ model_count(model_t *model, op_t *op)
                                      lookup->grants->count, lookup->now,
                                      lookup->grants->window);
 
+    if (lookup->now / 1000 >= model->due_until) {
+        model->due = 0;
+    }
+
+    op->model.unproved = (lookup->session && model->since == 0 && model->due
+                          && lookup->proof <= model->due
+                          && model->due <= lookup->now + 300000);
+    unproved += op->model.unproved;
+
     for (i = 0; i < lookup->nlimits; i++) {
         model_weigh(model, op, i);
     }
@@ -503,7 +527,8 @@ model_count(model_t *model, op_t *op)
     verdict = model_verdict(model, op);
 
     op->model.challenged = (model->since != 0);
-    op->model.challenger = model->challenger;
+    op->model.challenger = op->model.unproved ? model->due_by
+                                              : model->challenger;
     op->model.charged = (verdict == NGX_PATIENT_GUARD_ALLOW);
 
     for (i = 0; i < lookup->nlimits && op->model.charged; i++) {
@@ -552,6 +577,7 @@ draw_limits(trace_t *trace)
 
     trace->memory = ngx_max(3600000, 16 * scale + any(6 * scale));
 
+    trace->session = any(2);
     trace->grants.count = 1 + any(3);
     trace->grants.window = scale + any(scale);
 }
@@ -685,7 +711,7 @@ draw_op(trace_t *trace)
 {
     op_t                        *op;
     model_t                     *model;
-    uint64_t                     proofs[6];
+    uint64_t                     proofs[8];
     ngx_patient_guard_lookup_t  *lookup;
 
     op = &trace->ops[trace->nops];
@@ -712,8 +738,11 @@ draw_op(trace_t *trace)
     proofs[3] = lookup->now - 1;
     proofs[4] = lookup->now + any(300000);
     proofs[5] = 0;
+    proofs[6] = model->due;
+    proofs[7] = model->due + 1;
 
-    lookup->proof = any(3) ? 0 : proofs[any(6)];
+    lookup->session = trace->session;
+    lookup->proof = any(3) ? 0 : proofs[any(8)];
     lookup->dry_run = (any(12) == 0);
     lookup->exempt = !trace->strict && any(12) == 0;
 
@@ -834,9 +863,10 @@ print_tally(const char *whose, ngx_patient_guard_lookup_t *lookup,
 {
     ngx_uint_t  i;
 
-    printf("#   %-6s new %d charged %d challenged %d by %d passed %d grants "
+    printf("#   %-6s new %d charged %d challenged %d%s by %d passed %d grants "
            "%" PRIu64, whose, (int) tally->novel, tally->charged,
-           tally->challenged, (int) tally->challenger, tally->passed,
+           tally->challenged, tally->unproved ? " unproved" : "",
+           (int) tally->challenger, tally->passed,
            tally->grants_wait);
 
     for (i = 0; i < lookup->nlimits; i++) {
@@ -903,7 +933,9 @@ same(trace_t *trace, op_t *op, const char *whose,
 
     differ = tally->charged != model->charged
              || tally->challenged != model->challenged
-             || (model->challenged && tally->challenger != model->challenger)
+             || tally->unproved != model->unproved
+             || ((model->challenged || model->unproved)
+                 && tally->challenger != model->challenger)
              || tally->passed != model->passed
              || tally->grants_wait != model->grants_wait
              || tally->novel != op->novel
@@ -1101,13 +1133,14 @@ main(void)
     }
 
     printf("# %d lookups: %d refused, %d challenged, %d passed, %d without "
-           "grants, %d clocks set back, %d new patients, %d excused\n",
+           "grants, %d clocks set back, %d new patients, %d excused, %d of "
+           "unproved sessions\n",
            lookups, refusals, challenges, passes, exhausted, folds, strangers,
-           excuses);
+           excuses, unproved);
 
     if (n >= 1000 && broken == NULL) {
         ok(refusals && challenges && passes && exhausted && folds
-           && strangers && excuses,
+           && strangers && excuses && unproved,
            "the traces come by all that is to be shown");
     }
 

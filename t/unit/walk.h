@@ -128,7 +128,8 @@ walk_entries(walk_t *walk, ngx_patient_guard_ref_t ref)
     }
 
     if (queue->total != total
-        && queue->id != NGX_PATIENT_GUARD_QUEUE_CHALLENGE)
+        && queue->id != NGX_PATIENT_GUARD_QUEUE_CHALLENGE
+        && queue->id != NGX_PATIENT_GUARD_QUEUE_DUE)
     {
         return "a total is wrong";
     }
