@@ -93,7 +93,6 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
         if (limit->action == NGX_PATIENT_GUARD_CHALLENGE
             && !tally->challenged
             && !tally->unproved
-            && tally->grants_wait == 0
             && !lookup->exempt
             && !lookup->dry_run)
         {

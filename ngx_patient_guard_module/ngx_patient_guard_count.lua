@@ -969,7 +969,7 @@ local function weigh()
             refuse = true
 
             if limit.action == CHALLENGE and not since and not unproved
-               and grants_wait == 0 and not exempt and not dry_run
+               and not exempt and not dry_run
             then
                 since, challenger = math.max(now, proof), limit.state
                 opened = true

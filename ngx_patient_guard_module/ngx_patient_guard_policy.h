@@ -12,7 +12,7 @@
 /*
  * The hardest action among the limits that do not fit wins; of equally hard
  * ones, the one that lasts longest.  A challenge that may not be passed again
- * is a denial until its limit or its grants have room, whichever is first.
+ * is a denial until a grant is left.
  */
 void ngx_patient_guard_decide(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_decision_t *decision);

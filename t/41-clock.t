@@ -85,3 +85,25 @@ is(at(1, 2), '403 patients/1d=1');
 is(at(2, 2, 'X-Proof' => time), '403 patients/1d=1', 'of the future');
 is(at(3, 2, 'X-Proof' => 1646999999), '403 patients/1d=1', 'too old');
 is(at(9, 2, 'X-Proof' => 1647000005), '200 patients/1d=1');
+
+
+
+=== TEST 5: a challenge that can't be passed any more is a denial, until it can
+--- policy
+account           $http_x_account trusted;
+clock             $http_x_time;
+proof             $http_x_proof;
+limit             patients=1/10s challenge;
+challenge_grants  1/1h;
+--- config eval: $::location
+--- suppress_stderr
+--- after
+my $proof = sub { ('X-Proof' => 1647000000 + $_[0]) };
+is(at(0, 1), '200 patients/10s=1');
+is(at(1, 2), '403 patients/10s=1');
+is(at(9, 2, $proof->(5)), '200 patients/10s=1', 'passed');
+is(at(10, 3, $proof->(5)), '403 patients/10s=1', 'and challenged again');
+is(at(11, 3, $proof->(11)), '403 patients/10s=1', 'no proof passes it');
+is(at(30, 2, $proof->(25)), '403 patients/10s=0', 'though the limit has room');
+is(at(3800, 2, $proof->(5)), '403 patients/10s=0', 'with a grant it is a challenge');
+is(at(3801, 2, $proof->(3800)), '200 patients/10s=1', 'that is passed');

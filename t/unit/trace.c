@@ -385,7 +385,6 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
     if (op->model.rooms[i].wait
         && limit->action == NGX_PATIENT_GUARD_CHALLENGE
         && model->since == 0 && !op->model.unproved
-        && op->model.grants_wait == 0
         && !lookup->exempt && !lookup->dry_run)
     {
         model->since = ngx_max(lookup->now, lookup->proof);
