@@ -171,6 +171,7 @@ typedef struct {
 
     uint64_t                     since;        /* ms; 0: none */
     ngx_uint_t                   challenger;   /* as in the tally */
+    unsigned                     due:1;        /* or one that was passed */
 
     unsigned                     dry_run:1;    /* opens no challenge */
     unsigned                     exempt:1;     /* counted, never refused */

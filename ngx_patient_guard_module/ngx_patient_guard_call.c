@@ -22,6 +22,7 @@
 #define NGX_PATIENT_GUARD_CALL_SETS    32
 #define NGX_PATIENT_GUARD_CALL_OTHER   64
 #define NGX_PATIENT_GUARD_CALL_SESSION 128
+#define NGX_PATIENT_GUARD_CALL_DUE     256
 
 
 /* what both kinds of call say first */
@@ -185,7 +186,8 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
                  + (lookup->exempt ? NGX_PATIENT_GUARD_CALL_EXEMPT : 0)
                  + (lookup->unnamed ? NGX_PATIENT_GUARD_CALL_UNNAMED : 0)
                  + (lookup->probe ? NGX_PATIENT_GUARD_CALL_PROBE : 0)
-                 + (lookup->session ? NGX_PATIENT_GUARD_CALL_SESSION : 0);
+                 + (lookup->session ? NGX_PATIENT_GUARD_CALL_SESSION : 0)
+                 + (lookup->due ? NGX_PATIENT_GUARD_CALL_DUE : 0);
 
     p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
 
@@ -252,7 +254,8 @@ ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
                  + (parcel->sets ? NGX_PATIENT_GUARD_CALL_SETS : 0)
                  + (parcel->key ? NGX_PATIENT_GUARD_CALL_OTHER : 0)
                  + (parcel->session && parcel->key == 0
-                        ? NGX_PATIENT_GUARD_CALL_SESSION : 0);
+                        ? NGX_PATIENT_GUARD_CALL_SESSION : 0)
+                 + (parcel->due ? NGX_PATIENT_GUARD_CALL_DUE : 0);
 
     p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
 

@@ -1,13 +1,17 @@
 
 #include "ngx_patient_guard_challenge.h"
+#include "ngx_patient_guard_window.h"
 
 
 #define NGX_PATIENT_GUARD_FOREVER       0xffffffff     /* until it is passed */
 
 
+static ngx_patient_guard_ref_t ngx_patient_guard_due_now(
+    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member,
+    ngx_patient_guard_lookup_t *lookup);
 static void ngx_patient_guard_due_mark(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_due_t *due,
-    uint32_t id);
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_due_t *due, uint32_t id);
 static ngx_uint_t ngx_patient_guard_limit_of(
     ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits, uint32_t id);
 
@@ -167,55 +171,32 @@ ngx_patient_guard_pass_by_proof(ngx_patient_guard_node_t *node,
     }
 
     due.since = challenge->newest;
-    due.until = (uint32_t) ((lookup->now + lookup->grants->window) / 1000 + 1);
     id = challenge->total;
 
     ngx_patient_guard_clear(node, member, lookup);
     ngx_patient_guard_grant(node, member, lookup);
 
     if (lookup->session) {
-        ngx_patient_guard_due_mark(node, member, &due, id);
+        due.until = ngx_patient_guard_slice_until(
+                      ngx_patient_guard_slice(lookup->now,
+                                              lookup->grants->window),
+                      lookup->grants->window);
+
+        ngx_patient_guard_due_mark(node, member, lookup, &due, id);
     }
 
     tally->passed = 1;
 }
 
 
-static void
-ngx_patient_guard_due_mark(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_due_t *due, uint32_t id)
-{
-    ngx_patient_guard_queue_mark(&node->zone,
-                        ngx_patient_guard_member_queue_open(node, member,
-                                               NGX_PATIENT_GUARD_QUEUE_DUE),
-                        due->since, id, due->until);
-}
+/* the queue of proofs that are due, as of now; 0: none */
 
-
-void
-ngx_patient_guard_due_told(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_due_t *due, ngx_uint_t limit)
-{
-    if (due->since) {
-        ngx_patient_guard_due_mark(node, member, due,
-                                   limit < lookup->nlimits
-                                       ? lookup->limits[limit].id : 0);
-    }
-}
-
-
-ngx_uint_t
-ngx_patient_guard_unproved(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
-    ngx_uint_t *limit)
+static ngx_patient_guard_ref_t
+ngx_patient_guard_due_now(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup)
 {
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_queue_t  *due;
-
-    if (!lookup->session) {
-        return 0;
-    }
 
     ref = ngx_patient_guard_member_queue(node, member,
                                          NGX_PATIENT_GUARD_QUEUE_DUE);
@@ -225,8 +206,6 @@ ngx_patient_guard_unproved(ngx_patient_guard_node_t *node,
 
     due = ngx_patient_guard_queue(&node->zone, ref);
 
-    /* for good, as if there had been no room for it */
-
     if (lookup->now / 1000 >= due->until) {
         ngx_patient_guard_queue_drop(&node->zone,
                              &ngx_patient_guard_member(node, member)->queues,
@@ -234,17 +213,87 @@ ngx_patient_guard_unproved(ngx_patient_guard_node_t *node,
         return 0;
     }
 
-    /* nor one of the future, by a clock that ran ahead */
+    if (due->newest > lookup->now + NGX_PATIENT_GUARD_SKEW) {
 
-    if (lookup->proof > due->newest
-        || due->newest > lookup->now + NGX_PATIENT_GUARD_SKEW)
+        /* by a clock that ran ahead: as with a challenge, it is one of now */
+
+        ngx_patient_guard_queue_mark(&node->zone, ref, lookup->now,
+                                     due->total, due->until);
+    }
+
+    return ref;
+}
+
+
+/* of two the later one, for as long as either: whichever is told first */
+
+static void
+ngx_patient_guard_due_mark(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_due_t *due, uint32_t id)
+{
+    uint32_t                    until;
+    uint64_t                    since;
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *known;
+
+    since = due->since;
+    until = due->until;
+
+    ref = ngx_patient_guard_due_now(node, member, lookup);
+
+    if (ref) {
+        known = ngx_patient_guard_queue(&node->zone, ref);
+        until = ngx_max(until, known->until);
+
+        if (known->newest >= since) {
+            since = known->newest;
+            id = known->total;
+        }
+    }
+
+    ngx_patient_guard_queue_mark(&node->zone,
+                        ngx_patient_guard_member_queue_open(node, member,
+                                               NGX_PATIENT_GUARD_QUEUE_DUE),
+                        since, id, until);
+}
+
+
+void
+ngx_patient_guard_due_told(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_due_t *due, ngx_uint_t limit)
+{
+    if (due->since
+        && due->since <= lookup->now + NGX_PATIENT_GUARD_SKEW
+        && due->until > lookup->now / 1000)
     {
+        ngx_patient_guard_due_mark(node, member, lookup, due,
+                                   limit < lookup->nlimits
+                                       ? lookup->limits[limit].id : 0);
+    }
+}
+
+
+uint64_t
+ngx_patient_guard_due_since(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_uint_t *limit)
+{
+    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_queue_t  *due;
+
+    ref = lookup->session ? ngx_patient_guard_due_now(node, member, lookup)
+                          : 0;
+    if (ref == 0) {
         return 0;
     }
 
+    due = ngx_patient_guard_queue(&node->zone, ref);
+
     *limit = ngx_patient_guard_limit_of(lookup->limits, lookup->nlimits,
                                         due->total);
-    return 1;
+    return due->newest;
 }
 
 

@@ -52,8 +52,11 @@ void ngx_patient_guard_due_told(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_due_t *due, ngx_uint_t limit);
 
-/* has this session still to prove itself?  Then by which limit, or nlimits */
-ngx_uint_t ngx_patient_guard_unproved(ngx_patient_guard_node_t *node,
+/*
+ * Since when (ms) sessions have to have proved themselves, and which limit it
+ * was, or nlimits; 0: they have not.
+ */
+uint64_t ngx_patient_guard_due_since(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_uint_t *limit);
 

@@ -43,6 +43,7 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
 {
+    uint64_t                    due;
     ngx_int_t                   refuse;
     ngx_uint_t                  i, proves;
     ngx_patient_guard_limit_t  *limit;
@@ -54,9 +55,8 @@ ngx_patient_guard_weigh(ngx_patient_guard_node_t *node,
                                                lookup->limits, lookup->nlimits,
                                                &tally->since);
     tally->challenged = (tally->since != 0);
-    tally->unproved = ngx_patient_guard_unproved(node, members[0], lookup,
-                                                 &proves)
-                      && !tally->challenged;
+    due = ngx_patient_guard_due_since(node, members[0], lookup, &proves);
+    tally->unproved = !tally->challenged && due && lookup->proof <= due;
 
     if (tally->unproved) {
         tally->challenger = proves;

@@ -4,12 +4,12 @@
 --
 -- An account is one hash; so is whatever else a limit counts by, its key.
 -- Field "!challenge" of an account holds since when (ms, 8 bytes) and the state
--- of the limit that challenged it, "!cleared" when it was last passed (ms), "!due"
--- since when its sessions have to have proved themselves (ms, 8 bytes), until
--- when (s, I4), and the limit's state; "@" the last call that was charged of each session, 8 bytes and its number I8,
--- "~" the slice of its memory that patients were last seen in, I4, and "~a" to
--- "~p" whom it knows; every other field what was counted in one window,
--- little-endian:
+-- of the limit that challenged it, "!cleared" when it was last passed (ms),
+-- "!due" since when its sessions have to have proved themselves (ms, 8 bytes),
+-- until when (s, I4), and the limit's state, "@" the last call that was charged
+-- of each session, 8 bytes and its number I8, "~" the slice of its memory that
+-- patients were last seen in, I4, and "~a" to "~p" whom it knows; every other
+-- field what was counted in one window, little-endian:
 --
 --   newest slice I8 | total I4 | 33 counts I4, of slice S at S % 33 | set
 --
@@ -34,10 +34,12 @@
 -- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 4 unnamed: who the
 --       patients are will be told later, 8 probe: nothing is charged, 16 SYNC,
 --       32 SYNC that asks for the sets, 64 SYNC of what is no account, 128 the
---       proof is that of the session that asks), grants, their window, aliases of the patients, the same under the
---       other key or "", since when the node knows of a challenge or 0, its
---       limit's state, session or "", how many keys, memory (ms) or 0, aliases
---       of address and account, the same under the other key or "";
+--       proof is that of the session that asks, 256 the challenge that the node
+--       knows of has been passed), grants, their window, aliases of the
+--       patients, the same under the other key or "", since when the node knows
+--       of a challenge or 0, its limit's state, session or "", how many keys,
+--       memory (ms) or 0, aliases of address and account, the same under the
+--       other key or "";
 --       COUNT: how many records are read, of each patient "1" if the node
 --       knows him, or "";
 --       SYNC: when the node knows the challenge was last passed, the number
@@ -69,7 +71,8 @@ local WEEKS, LAST, FIRST, WORKED, PEAK = 8, 5, 7, 5, 0xffffff
 
 local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
-local session_proof = tonumber(ARGV[4]) >= 128
+local told_due = tonumber(ARGV[4]) >= 256
+local session_proof = tonumber(ARGV[4]) % 256 >= 128
 local flags = tonumber(ARGV[4]) % 128
 local dry_run, exempt = flags % 2 == 1, flags % 4 >= 2
 local unnamed, probe = flags % 8 >= 4, flags % 16 >= 8
@@ -871,7 +874,7 @@ end
 
 local opened = false
 
-if not since and tonumber(ARGV[9]) > cleared then
+if not since and not told_due and tonumber(ARGV[9]) > cleared then
     since, challenger, opened = tonumber(ARGV[9]), ARGV[10], true
 end
 
@@ -884,6 +887,39 @@ end
 
 -- a proof given after the challenge: the limits that challenge start afresh
 
+local function write_due()
+    put['!due'] = struct.pack('<I8I4', due.since, due.ends) .. due.by
+end
+
+if due.since > 0 and due.ends <= math.floor(now / 1000) then
+    redis.call('HDEL', KEYS[1], '!due')
+    due = {since = 0, ends = 0, by = ''}
+elseif due.since > now + SKEW then
+    due.since = now
+    write_due()
+end
+
+-- of two the later one, as long as a grant of now is held
+
+local function add_due(since, by)
+    local slice = math.floor(now * SLICES / grants_window)
+    local ends = math.ceil((slice + SLICES + 1) * grants_window / SLICES)
+
+    due.ends = math.max(due.ends, math.ceil(ends / 1000))
+
+    if since > due.since then
+        due.since, due.by = since, by
+    end
+
+    write_due()
+end
+
+if told_due and session_proof and tonumber(ARGV[9]) > due.since
+   and tonumber(ARGV[9]) <= now + SKEW
+then
+    add_due(tonumber(ARGV[9]), ARGV[10])
+end
+
 local grants_wait = wait(grants, 1, grants_count)
 local passed = since and proof > since and grants_wait == 0
 
@@ -892,9 +928,7 @@ if passed then
     put['!cleared'] = struct.pack('<I8', cleared)
 
     if session_proof then
-        due = {since = since, by = challenger,
-               ends = math.floor((now + grants_window) / 1000) + 1}
-        put['!due'] = struct.pack('<I8I4', since, due.ends) .. challenger
+        add_due(since, challenger)
     end
 
     since, opened = nil, false
@@ -911,13 +945,6 @@ if passed then
     charge_count(grants, grants.newest, 1)
     grants.changed = true
     grants_wait = wait(grants, 1, grants_count)
-end
-
-if due.since > 0 and due.ends <= math.floor(now / 1000) then
-    redis.call('HDEL', KEYS[1], '!due')
-    due.since = 0
-elseif due.since > now + SKEW then
-    due.since = 0
 end
 
 local unproved = session_proof and not sync and not since

@@ -63,6 +63,7 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 
     lookup->since = 0;
     lookup->challenger = lookup->nlimits;
+    lookup->due = 0;
     lookup->tell = 0;
 
     if (ngx_patient_guard_shm_enter(shm, lookup, members) != NGX_OK) {
@@ -123,6 +124,13 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
                                          flags, dry_run);
 
 done:
+
+    if (lookup->since == 0) {
+        lookup->since = ngx_patient_guard_due_since(shm->node, members[0],
+                                                    lookup,
+                                                    &lookup->challenger);
+        lookup->due = (lookup->since != 0);
+    }
 
     lookup->dry_run = dry_run;
 
@@ -364,6 +372,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     lookup->challenger = ngx_patient_guard_challenger(shm->node, members[0],
                                                lookup->limits, lookup->nlimits,
                                                &lookup->since);
+    lookup->due = 0;
     challenged = (lookup->since != 0);
 
     if (there && challenged && lookup->proof > lookup->since) {
@@ -397,6 +406,7 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
     if ((tally->charged && !lookup->probe)
+        || tally->passed
         || (tally->challenged && !challenged)
         || ngx_patient_guard_floor_older(fleet->heard, lookup,
                                          NGX_PATIENT_GUARD_FLOOR_ASK))

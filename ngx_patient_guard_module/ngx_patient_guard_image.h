@@ -80,6 +80,7 @@ typedef struct {
     uint32_t                     claim;        /* on the account's letter */
     unsigned                     sets:1;       /* asks who the patients are */
     unsigned                     session:1;    /* as in the lookup */
+    unsigned                     due:1;
 } ngx_patient_guard_parcel_t;
 
 

@@ -33,7 +33,7 @@ ngx_patient_guard_news_cells(ngx_patient_guard_parcel_t *parcel,
     uint64_t    n;
     ngx_uint_t  i;
 
-    n = NGX_PATIENT_GUARD_FLEET_ADDS + 1;
+    n = NGX_PATIENT_GUARD_FLEET_ADDS + 2;
 
     for (i = 0; i < parcel->nlimits; i++) {
         n += 1 + news->images[i].nset + NGX_PATIENT_GUARD_IMAGE_COUNTS;
@@ -56,18 +56,12 @@ ngx_patient_guard_news(ngx_patient_guard_node_t *node,
     ngx_patient_guard_limit_t   *limit;
     ngx_patient_guard_lookup_t   lookup;
 
-    ngx_memzero(&lookup, sizeof(ngx_patient_guard_lookup_t));
-
-    lookup.limits = parcel->limits;
-    lookup.nlimits = parcel->nlimits;
-    lookup.now = parcel->now;
+    ngx_patient_guard_parcel_lookup(parcel, &lookup);
 
     ngx_patient_guard_cleared_since(node, member, &lookup, news->cleared);
-
-    if (news->cleared >= ngx_patient_guard_cleared(node, member)) {
-        ngx_patient_guard_due_told(node, member, &lookup, &news->due,
-                                   news->challenger);
-    }
+    ngx_patient_guard_due_told(node, member, &lookup, &news->due,
+                               news->challenged ? parcel->nlimits
+                                                : news->challenger);
 
     if (news->challenged && news->challenger < parcel->nlimits) {
         ngx_patient_guard_challenge(node, member, &lookup, news->challenger,

@@ -118,12 +118,9 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
         ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
         ngx_patient_guard_cleared_since(shm->node, members[0], lookup,
                                         tally->cleared);
-
-        if (tally->cleared >= ngx_patient_guard_cleared(shm->node, members[0]))
-        {
-            ngx_patient_guard_due_told(shm->node, members[0], lookup,
-                                       &tally->due, tally->challenger);
-        }
+        ngx_patient_guard_due_told(shm->node, members[0], lookup, &tally->due,
+                                   tally->challenged ? lookup->nlimits
+                                                     : tally->challenger);
 
         if (tally->passed) {
             ngx_patient_guard_grant(shm->node, members[0], lookup);

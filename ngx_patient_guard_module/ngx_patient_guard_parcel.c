@@ -69,6 +69,19 @@ ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
 
 
 void
+ngx_patient_guard_parcel_lookup(ngx_patient_guard_parcel_t *parcel,
+    ngx_patient_guard_lookup_t *lookup)
+{
+    ngx_memzero(lookup, sizeof(ngx_patient_guard_lookup_t));
+
+    lookup->limits = parcel->limits;
+    lookup->nlimits = parcel->nlimits;
+    lookup->now = parcel->now;
+    lookup->session = parcel->session;
+}
+
+
+void
 ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_parcel_t *parcel,
     u_char *sets, size_t size)
@@ -79,6 +92,7 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     ngx_patient_guard_fleet_t        *fleet;
     ngx_patient_guard_letter_t       *letter;
     ngx_patient_guard_limit_t        *limit;
+    ngx_patient_guard_lookup_t        lookup;
     ngx_patient_guard_letter_more_t  *more;
 
     fleet = ngx_patient_guard_fleet_find(node, member);
@@ -94,6 +108,16 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     parcel->challenger = ngx_patient_guard_challenger(node, member,
                                                parcel->limits, parcel->nlimits,
                                                &parcel->since);
+    parcel->due = 0;
+
+    if (parcel->since == 0 && parcel->key == 0) {
+        ngx_patient_guard_parcel_lookup(parcel, &lookup);
+
+        parcel->since = ngx_patient_guard_due_since(node, member, &lookup,
+                                                    &parcel->challenger);
+        parcel->due = (parcel->since != 0);
+    }
+
     p = sets;
     last = sets + size;
     frozen = (more->number != 0);

@@ -35,6 +35,10 @@ ngx_int_t ngx_patient_guard_parcel_doubt(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, uint64_t number, ngx_uint_t worker,
     uint64_t when, uint32_t count, uint32_t novel, uint32_t until);
 
+/* what a lookup of the same moment would bring, but who and whom */
+void ngx_patient_guard_parcel_lookup(ngx_patient_guard_parcel_t *parcel,
+    ngx_patient_guard_lookup_t *lookup);
+
 /*
  * Fills the parcel, whose limits and "now" are set, and claims the account.
  * Sets are written to "sets", as many as fit in "size" bytes.

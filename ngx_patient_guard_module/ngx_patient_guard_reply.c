@@ -105,9 +105,8 @@ ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
 
     if (tally->charged == (refuse && !lookup->exempt)
         || tally->challenged != (tally->since != 0)
-        || (tally->unproved
-            && (tally->challenged || tally->due.since == 0
-                || !lookup->session)))
+        || (tally->unproved && (tally->challenged || tally->due.since == 0))
+        || (tally->due.since && !lookup->session))
     {
         return NGX_ERROR;
     }
@@ -147,6 +146,7 @@ ngx_patient_guard_reply_news(ngx_str_t *text, uint64_t nonce,
 
     if (news->challenged != (news->since != 0)
         || (news->superseded && parcel->number == 0)
+        || (news->due.since && (!parcel->session || parcel->key))
         || news->novel > parcel->novel)
     {
         return NGX_ERROR;
@@ -204,6 +204,10 @@ ngx_patient_guard_reply_head(u_char **p, u_char *last, uint64_t nonce,
     }
 
     called->due.until = (uint32_t) until;
+
+    if ((called->due.since == 0) != (until == 0)) {
+        return NGX_ERROR;
+    }
 
     return NGX_OK;
 }

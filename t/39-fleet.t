@@ -12,6 +12,15 @@ sub becomes {
     main::is($said, $expected, $what);
 }
 
+# since when, ms, the account's sessions have to have proved themselves; 0
+sub due {
+    my ($dir) = @_;
+
+    my ($key) = split /\n/, redis_at($dir, 'KEYS', "*:{*}*");
+    my $due = redis_at($dir, 'HGET', $key // '-', '!due');
+    return length $due > 12 ? unpack 'Q<', $due : 0;
+}
+
 our $own = <<'END';
 account        $http_x_account trusted;
 secret         $PG_KEY;
@@ -235,3 +244,86 @@ is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
 another { becomes('200 patients/1h=1', 'the new one', 'a', '/?patient=2', @$new) };
 another { is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'the old one') };
 stop_another();
+
+
+
+=== TEST 10: what Redis knows does not undercut what was passed while it was away
+--- policy eval
+$::own . <<'END'
+proof        $http_x_proof session;
+limit        patients=1/1h challenge;
+END
+--- config eval: $::location
+--- init
+start_redis("$ENV{PG_TMP}/$PatientGuard::policy", '--appendonly', 'yes', '--appendfsync', 'always');
+--- suppress_stderr
+--- after
+my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
+my ($old, $first, $thief, $new) = map { ['X-Proof' => time + $_] } -100, 30, 40, 60;
+is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+is(totals('a', '/?patient=2', @$first), '200 patients/1h=1', 'passed in Redis');
+is(totals('a', '/?patient=2', @$thief), '200 patients/1h=1', 'a session proved later');
+stop_redis($dir);
+totals('a', '/?patient=2', @$thief);
+is(totals('a', '/?patient=3', @$thief), '403 patients/1h=1', 'challenged without Redis');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1', 'passed without Redis');
+is(totals('a', '/?patient=2', @$thief), '403 patients/1h=1', 'this session has not proved itself');
+start_redis($dir, '--appendonly', 'yes', '--appendfsync', 'always');
+ok(wait_for(sub { totals('b', '/?patient=2', @$new); error_log() =~ /is back/ }), 'Redis is back');
+is(totals('a', '/?patient=2', @$thief), '403 patients/1h=1', 'still not');
+ok(wait_for(sub { totals('a', '/?patient=2', @$new); due($dir) > 1000 * $first->[1] }), 'Redis is told');
+is(totals('a', '/?patient=2', @$thief), '403 patients/1h=1', 'nor now');
+stop_redis($dir);
+
+
+
+=== TEST 11: after a flush all nodes are told again
+--- policy eval
+$::own . <<'END'
+proof        $http_x_proof session;
+limit        patients=1/1h challenge;
+END
+--- config eval: $::location
+--- init
+start_redis("$ENV{PG_TMP}/$PatientGuard::policy");
+--- suppress_stderr
+--- after
+my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
+my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
+is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+redis_at($dir, 'FLUSHALL');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1', 'the owner goes on');
+ok(wait_for(sub { totals('a', '/?patient=2', @$new); due($dir) }), 'Redis is told');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+start_another();
+another { is((split ' ', totals('a', '/?patient=2', @$old))[0], 403, 'another node') };
+stop_another();
+stop_redis($dir);
+
+
+
+=== TEST 12: what was passed in an outage is told to the fleet
+--- policy eval
+$::own . <<'END'
+proof        $http_x_proof session;
+limit        patients=1/1h challenge;
+END
+--- config eval: $::location
+--- suppress_stderr
+--- after
+my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
+my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
+is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
+is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+start_redis($dir);
+ok(wait_for(sub { totals('a', '/?patient=2', @$new); error_log() =~ /is back/ }), 'Redis is back');
+ok(wait_for(sub { totals('a', '/?patient=2', @$new); due($dir) }), 'and is told');
+is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'here');
+start_another();
+another { is((split ' ', totals('a', '/?patient=2', @$old))[0], 403, 'another node') };
+stop_another();
+stop_redis($dir);

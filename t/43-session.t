@@ -73,7 +73,7 @@ is(at(0, 1, -100), '200 patients/1d=1');
 is(at(1, 2, -100), '403 patients/1d=1');
 is(at(9, 2, 5), '200 patients/1d=1');
 is(at(3600, 2, -100), '403 patients/1d=1', 'nearly an hour later');
-is(at(3620, 2, -100), '200 patients/1d=1', 'an hour later');
+is(at(3720, 2, -100), '200 patients/1d=1', 'later than a window and a 32nd');
 
 
 
@@ -164,3 +164,25 @@ close $file;
 ok(reload(), 'another limit instead');
 is(at(10, 2, -100), '403 patients/1h=0');
 is(at(11, 2, 4), '200 patients/1h=1');
+
+
+
+=== TEST 10: not excused by the grant of another session
+--- policy
+account  $http_x_account trusted;
+clock    $http_x_time;
+proof    $http_x_proof session;
+challenge_grants 3/1h;
+limit    patients=1/1d challenge;
+limit    lookups=6/1d challenge per=$http_x_site;
+--- config eval: $::location
+--- suppress_stderr
+--- after
+my $T = 1_647_000_000;
+my $at = sub { my ($w, $p, $pr, $acc) = @_; totals($acc // 'a', "/?patient=$p", 'X-Time' => $T + $w, 'X-Proof' => $T + $pr, 'X-Site' => 's') };
+$at->(0, 1, -100); $at->(1, 2, -100);
+like($at->(9, 2, 5), qr/^200/, 'passed');
+$at->(10, 2, 5) for 1 .. 9;
+like($at->(20, 2, 5), qr/^200 .*=1\d$/, 'excused of what all share');
+like($at->(3000, 2, -100), qr/^403/, 'the old session is not');
+like($at->(3650, 2, -100), qr/^403/, 'nor by the grant that another session took');

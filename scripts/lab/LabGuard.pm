@@ -86,7 +86,7 @@ $policy->{maps}
     patient_guard_policy lab {
         account           \$http_replay_as trusted;
         clock             \$http_replay_time;
-        proof             \$http_replay_proof;
+        proof             \$http_replay_proof$policy->{proof};
         zone              512m;
         secret            $folder/key;
         redis             unix:$folder/redis.sock;

@@ -14,7 +14,7 @@ our @ROLES = qw(pharmacy large practitioner nurse clerk);
 # for one count, "role" for one for each; shared: counted by another key than
 # the account; stop: a denial behind the challenges, for passing a challenge
 # starts those anew, and whoever steals an account waits for its owner to pass
-my %WINDOWS = ('1h' => 3600, '1d' => 86400, '7d' => 7 * 86400,
+my %WINDOWS = ('10s' => 10, '1m' => 60, '1h' => 3600, '1d' => 86400, '7d' => 7 * 86400,
                '28d' => 28 * 86400);
 
 sub limit {
@@ -40,6 +40,9 @@ sub news {
     map { limit('new_patients', $_, floor => $FLOORS{$_}) } qw(1h 1d 7d 28d);
 }
 
+# faster than hands: no baseline
+sub bursts { map { limit('new_patients', $_, burst => 1) } qw(10s 1m) }
+
 sub news_stops { map { stop('new_patients', $_) } qw(7d 28d) }
 
 sub fleet {
@@ -53,9 +56,9 @@ sub fleet {
 }
 
 # what is kept in reserve, for lives that chose nothing are others
-my $DENIED = .00002;             # of account-days; .0001 may be
-my $CHALLENGED = .8;             # of the share asked for
-my $STOP = 1.3;                  # times all that was seen
+my $CHALLENGED = .65;            # of the share asked for
+my $BURSTS = .4;                 # of that, where there are limits on bursts
+my $STOP = 2;                    # times all that was seen
 my $STEP = .93;                  # of a count, when one is lowered
 
 # family: those of one family go on from one history
@@ -79,9 +82,24 @@ sub policies {
           by => 'role', limits => [news(), news_stops()] },
         { name => 'P6', title => 'and by the own baseline', family => 'news',
           by => 'role', baseline => 1, limits => [news(), news_stops()] },
-        { name => 'P7', title => 'and by the fleet', family => 'news',
-          by => 'role', baseline => 1, fleet => 1,
-          limits => [news(), news_stops(), fleet()] });
+        seventh('P7', 'and bursts, the fleet, proofs of sessions',
+                [bursts(), fleet()], session => 1),
+        # what each of them is worth: all but one
+        seventh('P7-bursts', 'P7 without bursts', [fleet()], session => 1),
+        seventh('P7-fleet', 'P7 without the fleet', [bursts()],
+                session => 1),
+        seventh('P7-session', 'P7 with proofs of accounts',
+                [bursts(), fleet()]));
+}
+
+sub seventh {
+    my ($name, $title, $more, %is) = @_;
+
+    # where the owner's proof is not good for the thief, nothing starts anew
+    return { name => $name, title => $title, family => 'news', by => 'role',
+             baseline => 1, grants => $is{session} ? '3/7d' : '5/1d',
+             limits => [news(), $is{session} ? () : news_stops(), @$more],
+             fleet => (grep { $_->{shared} } @$more) ? 1 : 0, %is };
 }
 
 # every limit of a family, as its history is counted
@@ -129,7 +147,8 @@ sub written {
                ? ' baseline=' . ($more{factors}{$limit->{name}} // 2)
                  . ":$limit->{floor}" : '') . ";\n";
     }
-    return { maps => $maps, directives => $directives };
+    return { maps => $maps, directives => $directives,
+             proof => $more{session} ? ' session' : '' };
 }
 
 # for a thief who knows them; shared limits look at all, so he can't
@@ -268,46 +287,29 @@ sub lower {
     $fits->();
 }
 
-# Who passes more challenges in a day than there are grants is denied: the
-# hour's limit has to leave what a day may bring to as many allowances.
-sub spare_grants {
-    my ($rows, $limits, $counts, $grants) = @_;
+sub grants { $_[0]{grants} // '5/1d' }
 
-    my ($hour) = grep { $limits->[$_]{window} eq '1h' } 0 .. $#$limits;
-    my ($day) = grep { $limits->[$_]{window} eq '1d' } 0 .. $#$limits;
-    return if !defined $hour || !defined $day;
-    my $at = $limits->[$day]{at};
-    my @sorted = sort { $a <=> $b } map { $_->[$at] } @$rows;
-    my $most = at_quantile(\@sorted, $DENIED) / ($grants + 1);
-    $counts->[$hour] = int($most) + 1 if $counts->[$hour] < $most;
-}
+# the policy, as "lab foresee" takes it
+sub played {
+    my ($policy, $counts) = @_;
 
-# of rows that chose no count: the shares challenged and denied by them
-sub foreseen {
-    my ($policy, $rows, $columns, $counts, $grants) = @_;
-
-    my %at = map { $columns->[$_] => $_ + 4 } 0 .. $#$columns;
-    my @limits = map { { %$_, at => $at{$_->{column}} } }
-                 grep { !$_->{shared} } @{$policy->{limits}};
-    my @soft = grep { !$_->{stop} } @limits;
-    if ($policy->{factors}) {
-        $_->{factor} = $policy->{factors}{$_->{name}} for @soft;
+    my @lines;
+    for my $limit (grep { !$_->{shared} } @{$policy->{limits}}) {
+        my $column = $limit->{stop} && $limit->{signal} eq 'new_patients'
+            ? "stop/$limit->{window}" : $limit->{column};
+        # a stop on a count that challenges as well is left out
+        next if $limit->{stop} && $column eq $limit->{column};
+        my $by = $counts->{$limit->{name}};
+        push @lines, map {
+            "$column $_ $by->{$_} "
+                . ($limit->{floor} && $policy->{factors}
+                   ? "$policy->{factors}{$limit->{name}} $limit->{floor}"
+                   : '0 0')
+        } sort keys %$by;
     }
-    my ($hour) = grep { $_->{window} eq '1h' } @soft;
-    my ($day) = grep { $_->{window} eq '1d' } @soft;
-    my ($over, $denied) = (0, 0);
-    for my $role (@ROLES) {
-        my @those = grep { $_->[0] eq $role } @$rows;
-        my $of = sub { $counts->{$_[0]{name}}{$role}
-                       // $counts->{$_[0]{name}}{all} };
-        $over += challenged(\@those, \@soft, [map { $of->($_) } @soft]);
-        for my $row (@those) {
-            my $most = holds($row, $hour, $of->($hour)) * ($grants + 1);
-            $denied++ if $row->[$day->{at}] > $most
-                || grep { $_->{stop} && $row->[$_->{at}] > $of->($_) } @limits;
-        }
-    }
-    return { challenged => $over / @$rows, denied => $denied / @$rows };
+    my ($n, $days) = grants($policy) =~ /^(\d+)\/(\d+)d$/;
+    return join '', map { "$_\n" } @lines,
+                "grants all $n " . 86400 * $days . ' 0';
 }
 
 # One factor a window, of all roles, for "factor" is no variable: that quantile
@@ -329,28 +331,10 @@ sub factors {
     return \%factors;
 }
 
-# The same for the hour of a baseline: the lowest factor under which no more
-# days than may be need more allowances than there are grants.
-sub spare_factor {
-    my ($rows, $limits, $counts, $grants) = @_;
-
-    my ($hour) = grep { $_->{window} eq '1h' } @$limits;
-    my ($day) = grep { $_->{window} eq '1d' } @$limits;
-    for ($hour->{factor} = 1; $hour->{factor} < 50; $hour->{factor} /= $STEP) {
-        my $denied = grep {
-            my $count = $counts->{$hour->{name}}{$_->[0]};
-            $_->[$day->{at}] > ($grants + 1) * holds($_, $hour, $count);
-        } @$rows;
-        last if $denied <= $DENIED * @$rows;
-    }
-    return $hour->{factor};
-}
-
 # the factors that, with the counts, use up the share
 sub choose_factors {
-    my ($rows, $limits, $counts, $share, $grants) = @_;
+    my ($rows, $limits, $counts, $share) = @_;
 
-    my $least = spare_factor($rows, $limits, $counts, $grants);
     my %of = map { my $role = $_;
                    $role => [grep { $_->[0] eq $role } @$rows] } @ROLES;
     my $fits = sub {
@@ -367,7 +351,6 @@ sub choose_factors {
     for (1 .. 10) {
         my $over = ($low + $high) / 2;
         my $factors = factors($rows, $limits, $over);
-        $_ = max($_, $least) for $factors->{'new_patients/1h'};
         $_->{factor} = $factors->{$_->{name}} for @$limits;
         if ($fits->()) {
             ($low, $best) = ($over, $factors);
@@ -379,8 +362,6 @@ sub choose_factors {
     my @factors = map { $best->{$_->{name}} } @$limits;
     lower(\@factors, 0, sub {
         $limits->[$_]{factor} = $factors[$_] for 0 .. $#factors;
-        return 0 if grep { $_->{window} eq '1h' && $_->{factor} < $least }
-                    @$limits;
         return $fits->();
     });
     $best = { map { $limits->[$_]{name} => sprintf '%.2f', $factors[$_] }
@@ -388,16 +369,59 @@ sub choose_factors {
     return $best;
 }
 
+# What a robot takes before it is stopped: first so that nobody is challenged,
+# then lower and lower, where the fewest are challenged for the most that
+# leaks less, as long as the share lasts.  The longer window has a tenth.
+sub choose_bursts {
+    my ($rows, $limits, $share, $counts) = @_;
+
+    my ($short, $long) = @$limits;
+    my (%of, %count, %over);
+    push @{$of{$_->[0]}}, $_ for @$rows;
+    my $above = sub {
+        my ($role, $limit, $count) = @_;
+        return scalar grep { $_->[$limit->{at}] > $count } @{$of{$role}};
+    };
+    for my $limit ($short, $long) {
+        my $left = $share * @$rows * ($limit == $short ? .9 : .1);
+        my %by = map { my $role = $_;
+            $role => max(map { $_->[$limit->{at}] } @{$of{$role}}) } @ROLES;
+        for (;;) {
+            my ($best, $role, $cost);
+            for my $of (grep { $by{$_} > 1 } @ROLES) {
+                my $more = $above->($of, $limit, $by{$of} - 1)
+                         - $above->($of, $limit, $by{$of});
+                next if $more > $left
+                    || $above->($of, $limit, $by{$of} - 1)
+                       > 3 * $share * @{$of{$of}};
+                my $gain = @{$of{$of}} * log($by{$of} / ($by{$of} - 1))
+                         / ($more + 1);
+                ($best, $role, $cost) = ($gain, $of, $more)
+                    if !defined $best || $gain > $best;
+            }
+            last if !defined $best;
+            $by{$role}--;
+            $left -= $cost;
+        }
+        $counts->{$limit->{name}} = \%by;
+    }
+}
+
 # "share" of all account-days, and no role above five times that
 sub choose {
-    my ($policy, $rows, $columns, $share, $shared, $grants) = @_;
+    my ($policy, $rows, $columns, $share, $shared) = @_;
 
     $share *= $CHALLENGED;
     my %at = map { $columns->[$_] => $_ + 4 } 0 .. $#$columns;
     my @limits = map { { %$_, at => $at{$_->{column}} } }
                  grep { !$_->{shared} } @{$policy->{limits}};
-    my @soft = grep { !$_->{stop} } @limits;
+    my @soft = grep { !$_->{stop} && !$_->{burst} } @limits;
+    my @bursts = grep { $_->{burst} } @limits;
     my %counts;
+    if (@bursts) {
+        choose_bursts($rows, \@bursts, $share * $BURSTS, \%counts);
+        $share *= 1 - $BURSTS;
+    }
     my %groups = (all => $rows);
     if ($policy->{by} eq 'role') {
         %groups = map { my $role = $_;
@@ -428,7 +452,6 @@ sub choose {
                 challenged($those, \@soft, \@counts) <= $allowed * @$those;
             });
         }
-        spare_grants($groups{$group}, \@soft, \@counts, $grants);
         $counts{$soft[$_]{name}}{$group} = $counts[$_] for 0 .. $#soft;
         # beyond all that was seen
         for my $limit (grep { $_->{stop} } @limits) {
@@ -438,8 +461,7 @@ sub choose {
     }
     if ($policy->{baseline}) {
         my @based = grep { $_->{floor} } @soft;
-        $policy->{factors} = choose_factors($rows, \@based, \%counts, $share,
-                                             $grants);
+        $policy->{factors} = choose_factors($rows, \@based, \%counts, $share);
     }
     for my $limit (grep { $_->{shared} } @{$policy->{limits}}) {
         $counts{$limit->{name}}{all}

@@ -66,8 +66,11 @@ sub gate {
     return 'nobody judged' if !$all->{days};
     my @missed;
     if ($foreseen) {
-        push @missed, 'challenged (foreseen)' if $foreseen->{challenged} > .001;
-        push @missed, 'denied (foreseen)' if $foreseen->{denied} > .0001;
+        push @missed, 'challenged (foreseen)'
+            if $foreseen->{all}{challenged} > .001;
+        push @missed, 'denied (foreseen)' if $foreseen->{all}{denied} > .0001;
+        push @missed, map { "a role (foreseen): $_" }
+            grep { $foreseen->{$_}{challenged} > .005 } @LabPolicy::ROLES;
     }
     push @missed, 'challenged' if $all->{challenged} > .001 * $all->{days};
     push @missed, 'denied' if $all->{denied} > .0001 * $all->{days};
@@ -117,7 +120,8 @@ sub people_table {
             percent($all->{denied}, $all->{days}),
             percent($all->{throttled}, $all->{days}),
             (map { $variant->{foreseen}
-                   ? sprintf '%.4f', 100 * $variant->{foreseen}{$_} : '-' }
+                   ? sprintf '%.4f', 100 * $variant->{foreseen}{all}{$_}
+                   : '-' }
              qw(challenged denied)),
             $sums->{$variant->{id}}{gate} || 'passed'];
     }

@@ -55,14 +55,21 @@ static const limit_t  limits[] = {
     { "new_patients/7d",  NEW,       7 * WORLD_DAY },
     { "new_patients/28d", NEW,       28 * WORLD_DAY },
     { "misses/1d",        MISSES,    WORLD_DAY },
-    { "addresses/1d",     ADDRESSES, WORLD_DAY }
+    { "addresses/1d",     ADDRESSES, WORLD_DAY },
+    { "new_patients/10s", NEW,       10 },
+    { "new_patients/1m",  NEW,       60 },
+
+    /* once more, for limits that no challenge empties */
+    { "stop/7d",          NEW,       7 * WORLD_DAY },
+    { "stop/28d",         NEW,       28 * WORLD_DAY }
 };
 
 int          counts_n = sizeof(limits) / sizeof(limits[0]);
 const char  *counts_names[COUNTS_MOST] = {
     "lookups/1h", "lookups/1d", "patients/1h", "patients/1d", "patients/7d",
     "patients/28d", "new_patients/1h", "new_patients/1d", "new_patients/7d",
-    "new_patients/28d", "misses/1d", "addresses/1d"
+    "new_patients/28d", "misses/1d", "addresses/1d", "new_patients/10s",
+    "new_patients/1m", "stop/7d", "stop/28d"
 };
 
 
@@ -77,6 +84,14 @@ counts_open(void)
     }
 
     return counts;
+}
+
+
+void
+counts_close(counts_t *counts)
+{
+    free(counts->entries);
+    free(counts);
 }
 
 
@@ -189,8 +204,29 @@ count_distinct(window_t *window, int64_t *last, int64_t slice)
 }
 
 
-const uint32_t *
-counts_view(counts_t *counts, const view_t *view)
+static int
+cost(const limit_t *limit, int novel, int miss, int64_t patient,
+    int64_t address, int64_t slice)
+{
+    switch (limit->signal) {
+
+    case PATIENTS:
+        return !(patient && patient >= slice - SLICES);
+
+    case ADDRESSES:
+        return !(address && address >= slice - SLICES);
+
+    default:
+        return limit->signal == LOOKUPS || (limit->signal == NEW && novel)
+               || (limit->signal == MISSES && miss);
+    }
+}
+
+
+/* only what it "would" count? */
+
+static const uint32_t *
+count(counts_t *counts, const view_t *view, int would)
 {
     int            i, novel;
     int64_t        slice;
@@ -204,13 +240,24 @@ counts_view(counts_t *counts, const view_t *view)
 
     novel = patient->seen < view->when
                             - WORLD_MEMORY * (double) WORLD_DAY;
-    patient->seen = view->when;
+
+    if (!would) {
+        patient->seen = view->when;
+    }
 
     for (i = 0; i < counts_n; i++) {
         limit = &limits[i];
         window = &counts->windows[i];
         slice = view->when * SLICES / limit->window;
         slide(window, slice);
+
+        if (would) {
+            counts->totals[i] = window->total
+                                + cost(limit, novel, view->miss,
+                                       patient->slices[i],
+                                       address->slices[i], slice);
+            continue;
+        }
 
         switch (limit->signal) {
 
@@ -236,4 +283,31 @@ counts_view(counts_t *counts, const view_t *view)
     }
 
     return counts->totals;
+}
+
+
+const uint32_t *
+counts_view(counts_t *counts, const view_t *view)
+{
+    return count(counts, view, 0);
+}
+
+
+const uint32_t *
+counts_would(counts_t *counts, const view_t *view)
+{
+    return count(counts, view, 1);
+}
+
+
+void
+counts_empty(counts_t *counts, int limit)
+{
+    size_t  i;
+
+    memset(&counts->windows[limit], 0, sizeof(window_t));
+
+    for (i = 0; i < counts->size; i++) {
+        counts->entries[i].slices[limit] = 0;
+    }
 }

@@ -25,10 +25,17 @@ extern const char  *counts_names[COUNTS_MOST];
 extern int          counts_n;
 
 counts_t *counts_open(void);
+void counts_close(counts_t *counts);
 void counts_clear(counts_t *counts);           /* for another account */
 
 /* totals after it; page 0 is the patient's first view */
 const uint32_t *counts_view(counts_t *counts, const view_t *view);
+
+/* what they would be */
+const uint32_t *counts_would(counts_t *counts, const view_t *view);
+
+/* a limit starts afresh */
+void counts_empty(counts_t *counts, int limit);
 
 
 #endif /* COUNTS_H */

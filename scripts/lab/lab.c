@@ -10,6 +10,7 @@
  *   days       owners, lookup by lookup; prints what became of each day, and
  *              the most that each limit counted
  *   tune       the same as days, counted here, for many more accounts
+ *   foresee    what a policy, -c FILE, would do to as many
  *   S1 ...     a scenario; prints what leaked
  *
  *   -w SOCKET    the guard; without it none, or limit_req as modelled by
@@ -507,6 +508,9 @@ main(int argc, char **argv)
 
     } else if (strcmp(job, "tune") == 0) {
         tune();
+
+    } else if (strcmp(job, "foresee") == 0) {
+        foresee(limits);
 
     } else if (strcmp(job, "days") == 0) {
         populate();

@@ -96,6 +96,9 @@ void run(double until);
 /* days of owners, counted here */
 void tune(void);
 
+/* the same, judged by the policy of that file */
+void foresee(const char *path);
+
 /* a scenario, on files that known_read() takes, or NULL */
 void attack(const char *name, const char *limits, const char *usual);
 

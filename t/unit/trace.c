@@ -290,13 +290,18 @@ model_see(memory_t *memory, op_t *op)
 static void
 model_pass(model_t *model, op_t *op)
 {
+    uint64_t    slice, until;
     ngx_uint_t  i;
 
     if (op->lookup.session) {
-        model->due = model->since;
-        model->due_until = (op->lookup.now + op->lookup.grants->window) / 1000
-                           + 1;
-        model->due_by = model->challenger;
+        slice = op->lookup.now * 32 / op->lookup.grants->window + 33;
+        until = ((slice * op->lookup.grants->window + 31) / 32 + 999) / 1000;
+        model->due_until = ngx_max(model->due_until, until);
+
+        if (model->since > model->due) {
+            model->due = model->since;
+            model->due_by = model->challenger;
+        }
     }
 
     model->since = 0;
@@ -498,6 +503,14 @@ model_count(model_t *model, op_t *op)
         model->since = ngx_max(lookup->now, lookup->proof);
     }
 
+    if (lookup->now / 1000 >= model->due_until) {
+        model->due = model->due_until = 0;
+    }
+
+    if (model->due > lookup->now + 300000) {
+        model->due = lookup->now;
+    }
+
     if (model->since && lookup->proof > model->since
         && wait_for(&model->grants, 0, 1, lookup->grants->count, lookup->now,
                     lookup->grants->window)
@@ -510,13 +523,8 @@ model_count(model_t *model, op_t *op)
                                      lookup->grants->count, lookup->now,
                                      lookup->grants->window);
 
-    if (lookup->now / 1000 >= model->due_until) {
-        model->due = 0;
-    }
-
     op->model.unproved = (lookup->session && model->since == 0 && model->due
-                          && lookup->proof <= model->due
-                          && model->due <= lookup->now + 300000);
+                          && lookup->proof <= model->due);
     unproved += op->model.unproved;
 
     for (i = 0; i < lookup->nlimits; i++) {
