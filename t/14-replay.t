@@ -179,6 +179,11 @@ $log[3][4] = 1646956803;
 is(challenges($challenge, lines(@log), '--no-passes'), '1 2');
 (undef, undef, $err) = events($challenge, $log);
 is($err, '', 'nobody asks for a proof that is not needed');
+my $session = $challenge =~ s/auth;/auth session;/r;
+push @log, [5, patient => 2, auth => 1646956800], [6, patient => 2, auth => 1646956803];
+is(challenges($session, lines(@log), '--no-passes'), '1 2 4 5',
+   'a session that has not proved itself stays challenged');
+is(challenges($challenge, lines(@log), '--no-passes'), '1 2');
 (undef, undef, $err) = events($challenge, $log, '--no-passes');
 like($err, qr/^replay: no line has "auth", which the policy uses$/m);
 

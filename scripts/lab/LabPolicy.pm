@@ -59,6 +59,7 @@ sub fleet {
 my $CHALLENGED = .65;            # of the share asked for
 my $BURSTS = .4;                 # of that, where there are limits on bursts
 my $STOP = 2;                    # times all that was seen
+my $LEAST = .4;                  # of a count, it is not lowered further
 my $STEP = .93;                  # of a count, when one is lowered
 
 # family: those of one family go on from one history
@@ -97,7 +98,7 @@ sub seventh {
 
     # where the owner's proof is not good for the thief, nothing starts anew
     return { name => $name, title => $title, family => 'news', by => 'role',
-             baseline => 1, grants => $is{session} ? '3/7d' : '5/1d',
+             baseline => 1, grants => $is{session} ? '5/7d' : '5/1d',
              limits => [news(), $is{session} ? () : news_stops(), @$more],
              fleet => (grep { $_->{shared} } @$more) ? 1 : 0, %is };
 }
@@ -244,6 +245,18 @@ sub challenged {
     return $over;
 }
 
+# the only rows that can be over these counts, or that part of them
+sub near {
+    my ($rows, $limits, $counts, $part) = @_;
+
+    return [grep {
+        my $row = $_;
+        grep { $row->[$limits->[$_]{at}]
+               > $part * holds($row, $limits->[$_], $counts->[$_])
+        } 0 .. $#$limits;
+    } @$rows];
+}
+
 # One quantile for all windows, as low as the share allows: they are over
 # together, so it is more than the share divided by their number.
 sub choose_group {
@@ -254,10 +267,12 @@ sub choose_group {
                  @$limits;
     my ($low, $high, @best) = (0, 3 * $allowed);
     @best = map { $_->[-1] } @sorted;
+    my @least = map { at_quantile($_, $high) } @sorted;
+    my $near = near($rows, $limits, \@least, 1);
     for (1 .. 14) {
         my $over = ($low + $high) / 2;
         my @counts = map { at_quantile($_, $over) } @sorted;
-        if (challenged($rows, $limits, \@counts) <= $allowed * @$rows) {
+        if (challenged($near, $limits, \@counts) <= $allowed * @$rows) {
             ($low, @best) = ($over, @counts);
         } else {
             $high = $over;
@@ -272,11 +287,12 @@ sub lower {
     my ($values, $whole, $fits) = @_;
 
     my %stuck;
+    my @least = map { $_ * $LEAST } @$values;
     for (1 .. 30) {
         for my $i (grep { !$stuck{$_} } 0 .. $#$values) {
             my $was = $values->[$i];
             $values->[$i] = $whole ? int($was * $STEP) : $was * $STEP;
-            if ($values->[$i] < 1 || !$fits->()) {
+            if ($values->[$i] < max(1, $least[$i]) || !$fits->()) {
                 $values->[$i] = $was;
                 $stuck{$i} = 1;
             }
@@ -337,10 +353,18 @@ sub choose_factors {
 
     my %of = map { my $role = $_;
                    $role => [grep { $_->[0] eq $role } @$rows] } @ROLES;
+    my %near;
+    my $look = sub {
+        my ($part) = @_;
+        %near = map { my $role = $_;
+            $role => near($of{$role}, $limits,
+                [map { $counts->{$_->{name}}{$role} } @$limits], $part)
+        } @ROLES;
+    };
     my $fits = sub {
         my $all = 0;
         for my $role (@ROLES) {
-            my $n = challenged($of{$role}, $limits,
+            my $n = challenged($near{$role}, $limits,
                 [map { $counts->{$_->{name}}{$role} } @$limits]);
             return 0 if $n > 4 * $share * @{$of{$role}};
             $all += $n;
@@ -348,6 +372,9 @@ sub choose_factors {
         return $all <= $share * @$rows;
     };
     my ($low, $high, $best) = (0, 2 * $share);
+    my $least = factors($rows, $limits, $high);
+    $_->{factor} = $least->{$_->{name}} for @$limits;
+    $look->(1);
     for (1 .. 10) {
         my $over = ($low + $high) / 2;
         my $factors = factors($rows, $limits, $over);
@@ -360,6 +387,8 @@ sub choose_factors {
     }
     return undef if !$best;
     my @factors = map { $best->{$_->{name}} } @$limits;
+    $limits->[$_]{factor} = $factors[$_] for 0 .. $#factors;
+    $look->($LEAST);
     lower(\@factors, 0, sub {
         $limits->[$_]{factor} = $factors[$_] for 0 .. $#factors;
         return $fits->();
@@ -448,8 +477,9 @@ sub choose {
             @counts = choose_group($those, \@soft, $allowed);
         }
         if ($group ne 'all') {
+            my $near = near($those, \@soft, \@counts, $LEAST);
             lower(\@counts, 1, sub {
-                challenged($those, \@soft, \@counts) <= $allowed * @$those;
+                challenged($near, \@soft, \@counts) <= $allowed * @$those;
             });
         }
         $counts{$soft[$_]{name}}{$group} = $counts[$_] for 0 .. $#soft;

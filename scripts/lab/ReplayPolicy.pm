@@ -239,6 +239,7 @@ sub proof {
     my ($proof) = named($policy, 'proof');
     local $policy->{members} = {};
     my $own = $proof ? moved($policy, $proof->[1] // '') : '';
+    $policy->{session} = $proof && ($proof->[2] // '') eq 'session';
     $policy->{proofs} = $policy->{members};
     return "map \"$own\" \$replay_proof {\n"
         . "    \"\"       \$http_replay_proof;\n"
@@ -257,13 +258,16 @@ sub named_limit {
     return directive($policy, @words);
 }
 
-# the block as it is judged by; %more: what is put in
+# The block as it is judged by; @more: what is put in.  Where whoever is
+# challenged passes by himself, the log has no session that he does so in.
 sub judging {
-    my ($policy, @more) = @_;
+    my ($policy, $passes, @more) = @_;
+
+    my $session = $policy->{session} && !$passes ? ' session' : '';
 
     return join '', "patient_guard_policy $policy->{name} {\n",
         (map { "    $_\n" } account($policy), 'clock $http_replay_time;',
-         'proof $replay_proof;', 'throttle_delay 1ms;', @more),
+         "proof \$replay_proof$session;", 'throttle_delay 1ms;', @more),
         (map { $_->[0] eq 'limit' ? named_limit($policy, @$_)
                                   : directive($policy, @$_) }
          grep { $_->[0] !~ $DROPPED } @{$policy->{directives}}), "}\n";
