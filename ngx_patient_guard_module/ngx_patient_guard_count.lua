@@ -67,7 +67,8 @@ local LAPSE, SKEW = 90 * 86400000, 300000
 local SESSIONS, TELL, FEW = 64, 7000, 4
 local BUCKET = 770                         -- patients in one field, at most
 local DAY, KEPT = 86400000, 60             -- ms, days
-local WEEKS, LAST, FIRST, WORKED, PEAK = 8, 5, 7, 5, 0xffffff
+local WEEKS, LAST, FIRST, PEAK = 8, 5, 7, 0xffffff
+local WORKED, MORE = 5, 12                 -- days, of windows of a week more
 
 local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
                           tonumber(ARGV[3])
@@ -798,7 +799,7 @@ local function usual(limit, habit)
         days = days + one % 8
     end
 
-    if days < WORKED then
+    if days < (limit.window < 7 * DAY and WORKED or MORE) then
         return limit.count
     end
 

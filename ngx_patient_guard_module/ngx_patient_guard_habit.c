@@ -81,7 +81,7 @@ ngx_patient_guard_habit_count(ngx_patient_guard_zone_t *zone,
     uint64_t now)
 {
     uint32_t                    *weeks, week, n;
-    uint64_t                     sum, days, count;
+    uint64_t                     sum, days, least, count;
     ngx_patient_guard_habit_t   *habit;
 
     habit = ngx_patient_guard_habit(zone, ref);
@@ -107,7 +107,10 @@ ngx_patient_guard_habit_count(ngx_patient_guard_zone_t *zone,
         days += weeks[(week - n) % NGX_PATIENT_GUARD_HABIT_WEEKS] & 7;
     }
 
-    if (days < NGX_PATIENT_GUARD_HABIT_DAYS) {
+    least = limit->window < NGX_PATIENT_GUARD_HABIT_LONG
+            ? NGX_PATIENT_GUARD_HABIT_DAYS : NGX_PATIENT_GUARD_HABIT_MORE;
+
+    if (days < least) {
         return limit->count;
     }
 

@@ -23,7 +23,14 @@
 #define NGX_PATIENT_GUARD_HABIT_LAST   5       /* weeks ago, the last */
 #define NGX_PATIENT_GUARD_HABIT_FIRST  7       /*   and the first used */
 
-#define NGX_PATIENT_GUARD_HABIT_DAYS   5       /* of work, or there is none */
+
+/*
+ * Days of work, or there is none; of windows of a week and longer, as they
+ * hold little while they are filling
+ */
+#define NGX_PATIENT_GUARD_HABIT_DAYS   5
+#define NGX_PATIENT_GUARD_HABIT_MORE   12
+#define NGX_PATIENT_GUARD_HABIT_LONG   (7 * 86400 * 1000ULL)
 #define NGX_PATIENT_GUARD_HABIT_PEAK   0xffffff  /* of a day, at most */
 
 #define NGX_PATIENT_GUARD_HABIT_CELLS  2

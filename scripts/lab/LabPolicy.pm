@@ -36,6 +36,8 @@ sub stop {
 # floor: what no baseline goes below
 my %FLOORS = ('1h' => 10, '1d' => 25, '7d' => 80, '28d' => 200);
 
+sub floors { %FLOORS }
+
 sub news {
     map { limit('new_patients', $_, floor => $FLOORS{$_}) } qw(1h 1d 7d 28d);
 }
@@ -182,7 +184,7 @@ sub at_quantile {
 
 # What is usual of an account, as the module learns it: the mean, over the days
 # of three whole weeks that ended 29 to 35 days ago, of the most that the window
-# held; none where there were fewer than five such days.  Laid down in each row,
+# held; none where there were too few such days.  Laid down in each row,
 # 30 places behind the total.
 my $BEHIND = 30;
 
@@ -191,7 +193,10 @@ sub learn {
 
     my ($zero, $first, $last, $enough) = map { $world->("WORLD_$_") }
         qw(DAY_ZERO HABIT_FIRST HABIT_LAST HABIT_DAYS);
-    for my $at (map { $_->{at} } @limits) {
+    for my $limit (@limits) {
+        my $at = $limit->{at};
+        $enough = $world->('WORLD_HABIT_MORE')
+            if $limit->{window} =~ /^(?:7|28)d$/;
         my (%sum, %days);
         for my $row (grep { $_->[$at] } @$rows) {
             my $week = "$row->[1] " . int(($zero + $row->[2]) / 7);
@@ -386,6 +391,8 @@ sub choose_factors {
         }
     }
     return undef if !$best;
+    # the longest first: it is what a thief who stays for weeks has to keep
+    @$limits = sort { $b->{seconds} <=> $a->{seconds} } @$limits;
     my @factors = map { $best->{$_->{name}} } @$limits;
     $limits->[$_]{factor} = $factors[$_] for 0 .. $#factors;
     $look->($LEAST);

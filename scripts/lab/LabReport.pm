@@ -321,6 +321,9 @@ sub write_all {
         policies => { map {
             my $variant = $found->{variants}{$_};
             $_ => { %{$sums{$_}}, counts => $variant->{counts},
+                    factors => $variant->{factors},
+                    grants => LabPolicy::grants($variant),
+                    foreseen => $variant->{foreseen},
                     title => $variant->{title}, share => $variant->{share},
                     seeds => $found->{result}{$_}{scenarios} }
         } keys %sums } }));

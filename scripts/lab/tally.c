@@ -234,7 +234,7 @@ tally_print_days(void)
 static double
 habit(account_t *account, int limit)
 {
-    int       day, week, days;
+    int       day, week, days, least;
     double    sum;
     uint32_t  most;
 
@@ -254,7 +254,10 @@ habit(account_t *account, int limit)
         days += most > 0;
     }
 
-    return days >= WORLD_HABIT_DAYS ? sum / days : INFINITY;
+    least = strstr(lab.names[limit], "/7d") || strstr(lab.names[limit], "/28d")
+            ? WORLD_HABIT_MORE : WORLD_HABIT_DAYS;
+
+    return days >= least ? sum / days : INFINITY;
 }
 
 

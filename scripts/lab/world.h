@@ -98,6 +98,7 @@ typedef struct {
 #define WORLD_HABIT_FIRST  7         /* weeks ago, as the module learns  [M] */
 #define WORLD_HABIT_LAST   5
 #define WORLD_HABIT_DAYS   5         /* of work, or there is no baseline [M] */
+#define WORLD_HABIT_MORE   12        /*   of a week and longer           [M] */
 #define WORLD_REQ_RATE     .1        /* a second                         [A] */
 
 
