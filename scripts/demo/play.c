@@ -34,6 +34,8 @@
 #define AT_ONCE   4         /* requests that a robot keeps in flight */
 #define PATIENCE  6.0       /* seconds for the last answers; the guard holds
                                a lookup for 5 at the longest */
+#define PACE      10        /* seconds between two of an account, in the mean:
+                               six tills on one login have a patient in 40 */
 #define ACCOUNTS  512
 #define NIR       15
 
@@ -341,7 +343,7 @@ heard(line_t *l, kind_e kind)
 
     t = now();
     humans[kind]++;
-    l->due = t + 0.5 + chance(1000) / 1000.0;
+    l->due = t + PACE * (0.5 + chance(1000) / 1000.0);
 
     if (t - l->sent > slowest) {
         slowest = t - l->sent;
@@ -573,7 +575,7 @@ main(int argc, char **argv)
     start = now();
 
     for (l = lines; l < lines_end; l++) {
-        l->due = start + chance(1000) / 1000.0;
+        l->due = start + PACE * chance(1000) / 1000.0;
     }
 
     while (push(0) && now() - start < longest) {

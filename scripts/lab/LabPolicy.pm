@@ -14,7 +14,7 @@ our @ROLES = qw(pharmacy large practitioner nurse clerk);
 # for one count, "role" for one for each; shared: counted by another key than
 # the account; stop: a denial behind the challenges, for passing a challenge
 # starts those anew, and whoever steals an account waits for its owner to pass
-my %WINDOWS = ('10s' => 10, '1m' => 60, '1h' => 3600, '1d' => 86400, '7d' => 7 * 86400,
+my %WINDOWS = ('10s' => 10, '1m' => 60, '10m' => 600, '1h' => 3600, '1d' => 86400, '7d' => 7 * 86400,
                '28d' => 28 * 86400);
 
 sub limit {
@@ -54,11 +54,13 @@ sub fleet {
             limit('new_patients', '1d', per => '$http_replay_establishment',
                   name => 'establishment', shared => 1.25),
             limit('new_patients', '1d', per => 'all', name => 'all',
+                  shared => 1.5),
+            limit('new_patients', '10m', per => 'all', name => 'rush',
                   shared => 1.5));
 }
 
 # what is kept in reserve, for lives that chose nothing are others
-my $CHALLENGED = .65;            # of the share asked for
+my $CHALLENGED = 1;              # of the share asked for
 my $BURSTS = .4;                 # of that, where there are limits on bursts
 my $STOP = 2;                    # times all that was seen
 my $LEAST = .4;                  # of a count, it is not lowered further
@@ -98,10 +100,15 @@ sub policies {
 sub seventh {
     my ($name, $title, $more, %is) = @_;
 
-    # where the owner's proof is not good for the thief, nothing starts anew
+    my @days = grep { $_->{window} ne '1h' } news();
+
+    # Where the owner's proof is not good for the thief, nothing starts anew.
+    # The hour has no baseline: a login that is used by ever more people is
+    # above its usual hour again and again, until no grant is left.
     return { name => $name, title => $title, family => 'news', by => 'role',
              baseline => 1, grants => $is{session} ? '5/7d' : '5/1d',
-             limits => [news(), $is{session} ? () : news_stops(), @$more],
+             limits => [limit('new_patients', '1h'), @days,
+                        $is{session} ? () : news_stops(), @$more],
              fleet => (grep { $_->{shared} } @$more) ? 1 : 0, %is };
 }
 
