@@ -1009,16 +1009,17 @@ local function weigh()
 end
 
 local function charge_limit(limit, window)
-    if limit.set then
-        if not unnamed or PER[limit.signal] then
-            charge_set(window, limit)
-        end
+    window.changed = true
+
+    if unnamed and (limit.signal == PATIENTS or limit.signal == NEW) then
+        return
+    elseif limit.set then
+        charge_set(window, limit)
     elseif limit.signal == LOOKUPS then
         charge_count(window, window.newest, records)
-    elseif limit.signal == NEW and not unnamed then
+    elseif limit.signal == NEW then
         charge_count(window, window.newest, novel)
     end
-    window.changed = true
 
     local habit = limit.habit
 

@@ -26,6 +26,8 @@
 
 #define OPS       60            /* of one trace, at most */
 #define LIMITS    6
+#define DAY       86400000ULL   /* ms */
+#define DAYS      128           /* of one trace, at most, where it is slow */
 #define ACCOUNTS  2
 #define VALUES    3             /* of what else limits count by; 0: none */
 #define PATIENTS  14            /* in the world */
@@ -55,6 +57,7 @@ typedef struct {
 
 typedef struct {
     history_t                    limits[LIMITS];
+    uint32_t                     most[LIMITS][DAYS];   /* of each day */
     history_t                    grants;
     memory_t                     memory;
     uint64_t                     since;        /* 0: not challenged */
@@ -93,6 +96,7 @@ typedef struct {
     unsigned                     strict:1;     /* nobody is exempt */
     unsigned                     rotated:1;    /* a second key came in */
     unsigned                     session:1;    /* proofs are of sessions */
+    unsigned                     slow:1;       /* days between two lookups */
     unsigned                     passed:1;     /* a challenge */
 } trace_t;
 
@@ -108,7 +112,9 @@ static ngx_patient_guard_shm_t  *beside;       /* notes what Redis says */
 static uint64_t                  state;
 static int                       lookups, refusals, challenges, passes,
                                  exhausted, folds, strangers, excuses,
-                                 unproved;
+                                 unproved, usuals;
+
+static uint64_t                  first_day;    /* of the trace */
 static world_t                   world;
 
 
@@ -321,6 +327,39 @@ model_pass(model_t *model, op_t *op)
 }
 
 
+/* what is usual, by its definition: the mean of days of three weeks */
+
+static uint32_t
+model_usual(model_t *model, ngx_patient_guard_limit_t *limit, ngx_uint_t i,
+    uint64_t now)
+{
+    uint64_t  day, sum, days, count;
+
+    if (limit->factor == 0) {
+        return limit->count;
+    }
+
+    sum = days = 0;
+
+    for (day = first_day; day < now / DAY; day++) {
+        if (now / DAY / 7 >= day / 7 + 5 && now / DAY / 7 <= day / 7 + 7) {
+            sum += model->most[i][day - first_day];
+            days += model->most[i][day - first_day] > 0;
+        }
+    }
+
+    if (days < (limit->window < 7 * DAY ? 5 : 12)) {
+        return limit->count;
+    }
+
+    usuals++;
+    count = (limit->factor * sum + 1000 * days - 1) / (1000 * days);
+    count = ngx_max(count, limit->floor);
+
+    return ngx_min(count, limit->count);
+}
+
+
 /* the subjects of a set: patients, or one address or account */
 
 static int
@@ -356,6 +395,8 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
     set = ngx_patient_guard_keeps_set(limit);
     h = history_of(model, op, i);
 
+    op->model.rooms[i].count = model_usual(model, limit, i, lookup->now);
+
     if (h == NULL) {
         return;
     }
@@ -377,13 +418,13 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
     }
 
     op->model.rooms[i].total = left(h, set, 0);
-
     room = (limit->key && limit->action == NGX_PATIENT_GUARD_CHALLENGE
             && left(&model->grants, 0, 0));
     excuses += room;
 
     if (cost && !room) {
-        op->model.rooms[i].wait = wait_for(h, set, cost, limit->count,
+        op->model.rooms[i].wait = wait_for(h, set, cost,
+                                           op->model.rooms[i].count,
                                            lookup->now, limit->window);
     }
 
@@ -401,6 +442,7 @@ model_weigh(model_t *model, op_t *op, ngx_uint_t i)
 static void
 model_charge(model_t *model, op_t *op, ngx_uint_t i)
 {
+    uint32_t                   *most;
     ngx_uint_t                  n, set;
     history_t                  *h;
     ngx_patient_guard_limit_t  *limit;
@@ -438,6 +480,11 @@ model_charge(model_t *model, op_t *op, ngx_uint_t i)
     }
 
     op->model.rooms[i].total = left(h, set, 0);
+
+    if (limit->factor) {
+        most = &model->most[i][op->lookup.now / DAY - first_day];
+        *most = ngx_max(*most, op->model.rooms[i].total);
+    }
 }
 
 
@@ -565,7 +612,7 @@ draw_limits(trace_t *trace)
         10000, 10001, 32000, 60000, 3600000, 86400000, 2592000000
     };
 
-    scale = scales[any(7)];
+    scale = trace->slow ? scales[5] << any(4) : scales[any(7)];
     trace->nlimits = 1 + any(LIMITS);
 
     for (i = 0; i < trace->nlimits; i++) {
@@ -578,6 +625,12 @@ draw_limits(trace_t *trace)
         limit->id = 0x103 + i;
         limit->key = (any(4) == 0
                       || limit->signal == NGX_PATIENT_GUARD_ACCOUNTS);
+
+        if (trace->slow) {
+            limit->count += any(20);
+            limit->factor = limit->key || any(3) == 0 ? 0 : 100 + any(2000);
+            limit->floor = 1 + any(3);
+        }
     }
 
     /* no clock goes back by more than that: see draw_step() */
@@ -596,6 +649,10 @@ static uint64_t
 draw_step(trace_t *trace, uint64_t now)
 {
     uint64_t  window, edge;
+
+    if (trace->slow) {
+        return now + any(4) * (DAY / 2) + any(DAY / 2);
+    }
 
     window = trace->limits[any(trace->nlimits)].window;
 
@@ -739,6 +796,10 @@ draw_op(trace_t *trace)
     lookup->now = trace->nops ? draw_step(trace, op[-1].lookup.now)
                               : 1500000000000 + any(300000000000);
 
+    if (trace->nops == 0) {
+        first_day = lookup->now / DAY;
+    }
+
     proofs[0] = model->since + 1;
     proofs[1] = model->since;
     proofs[2] = lookup->now;
@@ -856,7 +917,7 @@ never_refuses_early(trace_t *trace, ngx_uint_t i)
     op = &trace->ops[trace->nops - 1];
     limit = &trace->limits[i];
 
-    return op->model.rooms[i].wait == 0 || !plain(limit)
+    return op->model.rooms[i].wait == 0 || !plain(limit) || limit->factor
            || charged_within(trace, i, limit->window * 33, 0, 1)
               > limit->count;
 }
@@ -877,8 +938,8 @@ print_tally(const char *whose, ngx_patient_guard_lookup_t *lookup,
            tally->grants_wait);
 
     for (i = 0; i < lookup->nlimits; i++) {
-        printf(" | %" PRIu32 " +%" PRIu64, tally->rooms[i].total,
-               tally->rooms[i].wait);
+        printf(" | %" PRIu32 "/%" PRIu32 " +%" PRIu64, tally->rooms[i].total,
+               tally->rooms[i].count, tally->rooms[i].wait);
     }
 
     printf("\n");
@@ -950,6 +1011,7 @@ same(trace_t *trace, op_t *op, const char *whose,
 
     for (i = 0; i < op->lookup.nlimits; i++) {
         differ |= tally->rooms[i].total != model->rooms[i].total
+                  || tally->rooms[i].count != model->rooms[i].count
                   || tally->rooms[i].wait != model->rooms[i].wait;
     }
 
@@ -1050,6 +1112,12 @@ replies(trace_t *trace)
     op = draw_op(trace);
     (void) model_count(&world.accounts[op->account], op);
 
+    /* it knows habits as Redis has told them, at that time */
+
+    if (trace->slow) {
+        return NULL;
+    }
+
     if (ngx_patient_guard_shm_count(beside, &op->lookup, &tally) != NGX_OK
         || !same(trace, op, "beside", &tally))
     {
@@ -1074,6 +1142,7 @@ play(uint64_t seed)
     state = trace.seed = seed;
     trace.forward = any(2);
     trace.strict = any(2);
+    trace.slow = trace.forward && any(4) == 0;
 
     draw_limits(&trace);
 
@@ -1141,13 +1210,13 @@ main(void)
 
     printf("# %d lookups: %d refused, %d challenged, %d passed, %d without "
            "grants, %d clocks set back, %d new patients, %d excused, %d of "
-           "unproved sessions\n",
+           "unproved sessions, %d baselines\n",
            lookups, refusals, challenges, passes, exhausted, folds, strangers,
-           excuses, unproved);
+           excuses, unproved, usuals);
 
     if (n >= 1000 && broken == NULL) {
         ok(refusals && challenges && passes && exhausted && folds
-           && strangers && excuses && unproved,
+           && strangers && excuses && unproved && usuals,
            "the traces come by all that is to be shown");
     }
 
