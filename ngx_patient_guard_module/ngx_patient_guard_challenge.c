@@ -264,9 +264,14 @@ ngx_patient_guard_due_told(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_due_t *due, ngx_uint_t limit)
 {
+    uint64_t  last;
+
+    last = (lookup->now + 2 * NGX_PATIENT_GUARD_WINDOW_MAX) / 1000;
+
     if (due->since
         && due->since <= lookup->now + NGX_PATIENT_GUARD_SKEW
-        && due->until > lookup->now / 1000)
+        && due->until > lookup->now / 1000
+        && due->until <= last)
     {
         ngx_patient_guard_due_mark(node, member, lookup, due,
                                    limit < lookup->nlimits

@@ -450,6 +450,13 @@ sub choose_bursts {
     }
 }
 
+# so many times the most that was seen
+sub shared {
+    my ($limit, $seen) = @_;
+
+    return int($limit->{shared} * ($seen->{$limit->{name}} // 1)) + 1;
+}
+
 # "share" of all account-days, and no role above five times that
 sub choose {
     my ($policy, $rows, $columns, $share, $shared) = @_;
@@ -508,8 +515,7 @@ sub choose {
         $policy->{factors} = choose_factors($rows, \@based, \%counts, $share);
     }
     for my $limit (grep { $_->{shared} } @{$policy->{limits}}) {
-        $counts{$limit->{name}}{all}
-            = int($limit->{shared} * ($shared->{$limit->{name}} // 1)) + 1;
+        $counts{$limit->{name}}{all} = shared($limit, $shared);
     }
     return \%counts;
 }
