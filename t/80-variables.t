@@ -677,5 +677,7 @@ is(told($uri, 'X-Exempt' => 1), "200 allow|lookups/2h|2|1||$rest",
    'which whoever is exempt does not feel');
 is(told($uri, 'X-Proof' => time + 2), "200 allow|lookups/2h|1|1||$rest",
    'passed');
-like(told($uri), qr{^403 deny\|lookups/2h\|1\|1\|3[67]\d\d\|A\|P\|$again\|0$},
+like(told($uri), qr{^403 deny\|lookups/2h\|1\|1\|3[67]\d\d\|A\|P\|$store\|0$},
      'until there is a grant, in an hour');
+like(told($uri), qr{^403 deny\|lookups/2h\|1\|1\|3[67]\d\d\|A\|P\|$again\|0$},
+     'as Redis has heard');
