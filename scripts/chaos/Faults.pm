@@ -55,8 +55,8 @@ our %RIGHT = (
 my $LATE = 0.2;                  # redis_timeout
 
 # the reply to a script is a string of numbers, a blank between them: nonce,
-# flags, challenger, grants and two more, then total and wait of each limit,
-# or, to SYNC, bytes
+# flags, challenger, grants and five more, then total, wait and count of each
+# limit, or, to SYNC, bytes
 
 sub numbers { $_[0] =~ /^\$\d+\r\n(.*)\r\n\z/s ? $1 : undef }
 
