@@ -125,7 +125,9 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 
 done:
 
-    if (lookup->since == 0) {
+    /* Redis may have lost it */
+
+    if (rc == NGX_AGAIN && lookup->since == 0) {
         lookup->since = ngx_patient_guard_due_since(shm->node, members[0],
                                                     lookup,
                                                     &lookup->challenger);

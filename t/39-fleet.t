@@ -28,6 +28,23 @@ redis          unix:$PG_TMP/$PG_POLICY/sock prefix=$PG_PREFIX;
 redis_timeout  2s;
 END
 
+our $sessions = $own . <<'END';
+proof          $http_x_proof session;
+limit          patients=1/1h challenge;
+END
+
+# what two sessions send, of which the second one has passed a challenge by a
+# proof of so many seconds from now
+sub passed {
+    my ($seconds) = @_;
+
+    my ($old, $new) = map { ['X-Proof' => time + $_] } -100, $seconds;
+    main::is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
+    main::is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'asked');
+    main::is(totals('a', '/?patient=2', @$new), '200 patients/1h=1', 'passed');
+    return ($old, $new);
+}
+
 run_tests();
 
 __DATA__
@@ -174,21 +191,14 @@ stop_another();
 
 
 === TEST 7: nor does a node forget it with Redis
---- policy eval
-$::own . <<'END'
-proof        $http_x_proof session;
-limit        patients=1/1h challenge;
-END
+--- policy eval: $::sessions
 --- config eval: $::location
 --- init
 start_redis("$ENV{PG_TMP}/$PatientGuard::policy");
 --- suppress_stderr
 --- after
 my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
-my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
-is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
-is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
-is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+my ($old, $new) = passed(60);
 redis_at($dir, 'FLUSHALL');
 is(totals('a', '/?patient=2', @$old), '403 patients/1h=1', 'after a flush');
 is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
@@ -203,19 +213,12 @@ is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
 
 
 === TEST 8: a challenge that is passed while Redis is away
---- policy eval
-$::own . <<'END'
-proof        $http_x_proof session;
-limit        patients=1/1h challenge;
-END
+--- policy eval: $::sessions
 --- config eval: $::location
 --- suppress_stderr
 --- after
 my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
-my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
-is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
-is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
-is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+my ($old, $new) = passed(60);
 is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
 start_redis($dir);
 ok(wait_for(sub { totals('a', '/?patient=2', @$new); error_log() =~ /is back/ }), 'Redis is back');
@@ -248,21 +251,15 @@ stop_another();
 
 
 === TEST 10: what Redis knows does not undercut what was passed while it was away
---- policy eval
-$::own . <<'END'
-proof        $http_x_proof session;
-limit        patients=1/1h challenge;
-END
+--- policy eval: $::sessions
 --- config eval: $::location
 --- init
 start_redis("$ENV{PG_TMP}/$PatientGuard::policy", '--appendonly', 'yes', '--appendfsync', 'always');
 --- suppress_stderr
 --- after
 my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
-my ($old, $first, $thief, $new) = map { ['X-Proof' => time + $_] } -100, 30, 40, 60;
-is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
-is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
-is(totals('a', '/?patient=2', @$first), '200 patients/1h=1', 'passed in Redis');
+my ($old, $first) = passed(30);
+my ($thief, $new) = map { ['X-Proof' => time + $_] } 40, 60;
 is(totals('a', '/?patient=2', @$thief), '200 patients/1h=1', 'a session proved later');
 stop_redis($dir);
 totals('a', '/?patient=2', @$thief);
@@ -279,21 +276,14 @@ stop_redis($dir);
 
 
 === TEST 11: after a flush all nodes are told again
---- policy eval
-$::own . <<'END'
-proof        $http_x_proof session;
-limit        patients=1/1h challenge;
-END
+--- policy eval: $::sessions
 --- config eval: $::location
 --- init
 start_redis("$ENV{PG_TMP}/$PatientGuard::policy");
 --- suppress_stderr
 --- after
 my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
-my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
-is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
-is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
-is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+my ($old, $new) = passed(60);
 redis_at($dir, 'FLUSHALL');
 is(totals('a', '/?patient=2', @$new), '200 patients/1h=1', 'the owner goes on');
 ok(wait_for(sub { totals('a', '/?patient=2', @$new); due($dir) }), 'Redis is told');
@@ -306,19 +296,12 @@ stop_redis($dir);
 
 
 === TEST 12: what was passed in an outage is told to the fleet
---- policy eval
-$::own . <<'END'
-proof        $http_x_proof session;
-limit        patients=1/1h challenge;
-END
+--- policy eval: $::sessions
 --- config eval: $::location
 --- suppress_stderr
 --- after
 my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
-my ($old, $new) = (['X-Proof' => time - 100], ['X-Proof' => time + 60]);
-is(totals('a', '/?patient=1', @$old), '200 patients/1h=1');
-is(totals('a', '/?patient=2', @$old), '403 patients/1h=1');
-is(totals('a', '/?patient=2', @$new), '200 patients/1h=1');
+my ($old, $new) = passed(60);
 start_redis($dir);
 ok(wait_for(sub { totals('a', '/?patient=2', @$new); error_log() =~ /is back/ }), 'Redis is back');
 ok(wait_for(sub { totals('a', '/?patient=2', @$new); due($dir) }), 'and is told');

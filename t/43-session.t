@@ -13,6 +13,13 @@ sub at {
                   defined $proof ? ('X-Proof' => $T + $proof) : (), %headers);
 }
 
+# a challenge, by a proof of the fifth second
+sub passed {
+    main::is(at(0, 1, -100), '200 patients/1d=1');
+    main::is(at(1, 2, -100), '403 patients/1d=1', 'challenged');
+    main::is(at(9, 2, 5), '200 patients/1d=1', 'passed');
+}
+
 our $location = $Totals::location;
 our $policy = <<'END';
 account  $http_x_account trusted;
@@ -69,9 +76,7 @@ like(at(14, 3, 8), qr/^403 deny patients\/1d 1 \d+$/, 'all of them have one allo
 --- config eval: $::location
 --- suppress_stderr
 --- after
-is(at(0, 1, -100), '200 patients/1d=1');
-is(at(1, 2, -100), '403 patients/1d=1');
-is(at(9, 2, 5), '200 patients/1d=1');
+passed();
 is(at(3600, 2, -100), '403 patients/1d=1', 'nearly an hour later');
 is(at(3720, 2, -100), '200 patients/1d=1', 'later than a window and a 32nd');
 
@@ -82,9 +87,7 @@ is(at(3720, 2, -100), '200 patients/1d=1', 'later than a window and a 32nd');
 --- config eval: $::location
 --- suppress_stderr
 --- after
-is(at(0, 1, -100), '200 patients/1d=1');
-is(at(1, 2, -100), '403 patients/1d=1');
-is(at(9, 2, 5), '200 patients/1d=1');
+passed();
 is(at(12, 2, 7), '200 patients/1d=1', 'two of them');
 is(at(20, 3, 7), '403 patients/1d=1', 'challenged anew');
 is(at(21, 2, 5), '403 patients/1d=1');
@@ -126,9 +129,7 @@ $::location . $::location =~ s{location /}{location /dry/}r
                           =~ s/proxy_pass/patient_guard_dry_run on;\n    proxy_pass/r;
 --- suppress_stderr
 --- after
-is(at(0, 1, -100), '200 patients/1d=1');
-is(at(1, 2, -100), '403 patients/1d=1');
-is(at(9, 2, 5), '200 patients/1d=1');
+passed();
 is(at(10, 3, -100, 'X-Exempt' => 1), '200 patients/1d=2', 'exempt');
 is(totals('a', '/dry/?patient=2', 'X-Time' => 1_647_000_011), '200 patients/1d=2', 'in dry run');
 like(error_log(), qr/challenge \(dry run\) by limit "patients\/1d"/, 'but told');
@@ -140,9 +141,7 @@ like(error_log(), qr/challenge \(dry run\) by limit "patients\/1d"/, 'but told')
 --- config eval: $::location
 --- suppress_stderr
 --- after
-is(at(0, 1, -100), '200 patients/1d=1');
-is(at(1, 2, -100), '403 patients/1d=1');
-is(at(9, 2, 5), '200 patients/1d=1');
+passed();
 is(at(10, 2, -100), '200 patients/1d=1');
 is(at(10, 2), '200 patients/1d=1');
 
@@ -153,9 +152,7 @@ is(at(10, 2), '200 patients/1d=1');
 --- config eval: $::location
 --- suppress_stderr
 --- after
-is(at(0, 1, -100), '200 patients/1d=1');
-is(at(1, 2, -100), '403 patients/1d=1');
-is(at(9, 2, 5), '200 patients/1d=1');
+passed();
 my $conf = main::server_root() . '/conf/nginx.conf';
 my $text = PatientGuard::slurp($conf) =~ s/patients=1\/1d challenge/patients=9\/1h challenge/r;
 open my $file, '>', $conf or die "$conf: $!\n";

@@ -10,6 +10,10 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::RealBin/..";
+
+use Files;
 use IO::Socket::UNIX;
 use List::Util qw(max min);
 use Time::HiRes qw(sleep);
@@ -89,20 +93,6 @@ sub bundle {
     $text .= ']}';
     return { text => $text, of => \%of,
              requests => int($bytes / length $text) || 1 };
-}
-
-sub spew {
-    my ($path, $text) = @_;
-
-    open my $file, '>', $path or die "$path: $!\n";
-    print $file $text;
-    close $file or die "$path: $!\n";
-}
-
-sub slurp {
-    open my $file, '<', $_[0] or return '';
-    local $/;
-    return <$file> // '';
 }
 
 sub uniq { my %is = map { $_ => 1 } @_; return keys %is }

@@ -11,7 +11,11 @@ package Cell;
 use strict;
 use warnings;
 
+use File::Basename qw(dirname);
+use lib dirname(__FILE__) . '/..';
+
 use Faults;
+use Files;
 use Front;
 use List::Util qw(max min);
 use Load;
@@ -390,14 +394,6 @@ sub reports {
                              ? $1 : $name));
         write_file("$self->{reports}$name-$self->{slot}", slurp($file), 0644);
     }
-}
-
-sub slurp {
-    my ($path) = @_;
-
-    open my $file, '<', $path or return '';
-    local $/;
-    return <$file> // '';
 }
 
 sub write_file {

@@ -7,11 +7,15 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use File::Basename qw(dirname);
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
 use Time::HiRes qw(sleep time);
+
+use lib dirname(__FILE__) . '/..';
+use Files;
 
 our @EXPORT = qw(sleep time slurp spew wait_for scaled check told heading
                  sanitized start_redis stop_redis redis counted sent
@@ -75,23 +79,7 @@ sub check {
 sub sanitized { $ENV{ENDURE_SANITIZED} }
 
 
-# --- files, time
-
-sub slurp {
-    my ($path) = @_;
-
-    open my $file, '<', $path or return '';
-    local $/;
-    return <$file> // '';
-}
-
-sub spew {
-    my ($path, $text) = @_;
-
-    open my $file, '>', $path or die "$path: $!\n";
-    print $file $text;
-    close $file or die "$path: $!\n";
-}
+# --- time
 
 sub wait_for {
     my ($condition, $seconds) = @_;

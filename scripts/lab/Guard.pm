@@ -6,25 +6,15 @@ package Guard;
 use strict;
 use warnings;
 
+use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
 use POSIX ();
 use Time::HiRes qw(sleep);
 
+use lib dirname(__FILE__) . '/..';
+use Files;
+
 sub folder { tempdir("/tmp/$_[0].XXXXXX", CLEANUP => 1) }
-
-sub slurp {
-    open my $file, '<', $_[0] or return '';
-    local $/;
-    return <$file> // '';
-}
-
-sub spew {
-    my ($path, $text) = @_;
-
-    open my $file, '>', $path or die "$path: $!\n";
-    print $file $text;
-    close $file or die "$path: $!\n";
-}
 
 # a secret for aliases, as text
 sub secret {

@@ -319,7 +319,7 @@ sub grants { $_[0]{grants} // '5/1d' }
 
 # the policy, as "lab foresee" takes it
 sub played {
-    my ($policy, $counts) = @_;
+    my ($policy) = @_;
 
     my @lines;
     for my $limit (grep { !$_->{shared} } @{$policy->{limits}}) {
@@ -327,7 +327,7 @@ sub played {
             ? "stop/$limit->{window}" : $limit->{column};
         # a stop on a count that challenges as well is left out
         next if $limit->{stop} && $column eq $limit->{column};
-        my $by = $counts->{$limit->{name}};
+        my $by = $policy->{counts}{$limit->{name}};
         push @lines, map {
             "$column $_ $by->{$_} "
                 . ($limit->{floor} && $policy->{factors}

@@ -228,7 +228,7 @@ cost(const limit_t *limit, int novel, int miss, int64_t patient,
 static const uint32_t *
 count(counts_t *counts, const view_t *view, int would)
 {
-    int            i, novel;
+    int            i, novel, costs;
     int64_t        slice;
     window_t      *window;
     entry_t       *patient, *address;
@@ -251,11 +251,11 @@ count(counts_t *counts, const view_t *view, int would)
         slice = view->when * SLICES / limit->window;
         slide(window, slice);
 
+        costs = cost(limit, novel, view->miss, patient->slices[i],
+                     address->slices[i], slice);
+
         if (would) {
-            counts->totals[i] = window->total
-                                + cost(limit, novel, view->miss,
-                                       patient->slices[i],
-                                       address->slices[i], slice);
+            counts->totals[i] = window->total + costs;
             continue;
         }
 
@@ -270,13 +270,8 @@ count(counts_t *counts, const view_t *view, int would)
             break;
 
         default:
-            if (limit->signal == LOOKUPS
-                || (limit->signal == NEW && novel)
-                || (limit->signal == MISSES && view->miss))
-            {
-                window->counts[slice % (SLICES + 1)]++;
-                window->total++;
-            }
+            window->counts[slice % (SLICES + 1)] += costs;
+            window->total += costs;
         }
 
         counts->totals[i] = window->total;
@@ -297,6 +292,14 @@ const uint32_t *
 counts_would(counts_t *counts, const view_t *view)
 {
     return count(counts, view, 1);
+}
+
+
+int
+counts_habit_days(const char *name)
+{
+    return strstr(name, "/7d") || strstr(name, "/28d") ? WORLD_HABIT_MORE
+                                                       : WORLD_HABIT_DAYS;
 }
 
 

@@ -34,6 +34,9 @@ const uint32_t *counts_view(counts_t *counts, const view_t *view);
 /* what they would be */
 const uint32_t *counts_would(counts_t *counts, const view_t *view);
 
+/* of so many days of work the limit of that name knows what is usual */
+int counts_habit_days(const char *name);
+
 /* a limit starts afresh */
 void counts_empty(counts_t *counts, int limit);
 

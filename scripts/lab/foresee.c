@@ -134,7 +134,7 @@ habit_reached(habit_t *habit, int day, double total)
 static double
 holds(const rule_t *rule, const habit_t *habit, int role, int day)
 {
-    int     week, at, days, least;
+    int     week, at, days;
     double  sum;
 
     if (rule->factor == 0) {
@@ -150,11 +150,7 @@ holds(const rule_t *rule, const habit_t *habit, int role, int day)
         days += habit->days[at];
     }
 
-    least = strstr(counts_names[rule->column], "/7d")
-            || strstr(counts_names[rule->column], "/28d")
-            ? WORLD_HABIT_MORE : WORLD_HABIT_DAYS;
-
-    if (days < least) {
+    if (days < counts_habit_days(counts_names[rule->column])) {
         return rule->count[role];
     }
 

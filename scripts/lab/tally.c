@@ -234,7 +234,7 @@ tally_print_days(void)
 static double
 habit(account_t *account, int limit)
 {
-    int       day, week, days, least;
+    int       day, week, days;
     double    sum;
     uint32_t  most;
 
@@ -254,10 +254,7 @@ habit(account_t *account, int limit)
         days += most > 0;
     }
 
-    least = strstr(lab.names[limit], "/7d") || strstr(lab.names[limit], "/28d")
-            ? WORLD_HABIT_MORE : WORLD_HABIT_DAYS;
-
-    return days >= least ? sum / days : INFINITY;
+    return days >= counts_habit_days(lab.names[limit]) ? sum / days : INFINITY;
 }
 
 
