@@ -24,6 +24,8 @@ static ngx_patient_guard_ref_t ngx_patient_guard_known(
 static void ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_limit_t *limit, uint64_t slice, uint32_t state);
+static uint32_t ngx_patient_guard_charge_state(
+    ngx_patient_guard_entry_t *entry, uint32_t state);
 
 
 uint64_t
@@ -456,6 +458,7 @@ ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t queue, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_limit_t *limit, uint64_t slice, uint32_t state)
 {
+    uint32_t                    now;
     uint64_t                    cap;
     ngx_uint_t                  i, n;
     ngx_patient_guard_ref_t     ref;
@@ -477,12 +480,13 @@ ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
                                                named->current);
             }
 
-            if (!ngx_patient_guard_entry_is_in(entry, slice)) {
-                ngx_patient_guard_entry_renew(&node->zone, ref, 0, slice,
-                                              state);
+            now = ngx_patient_guard_charge_state(entry, state);
 
-            } else if (ngx_patient_guard_entry_state(entry) != state) {
-                ngx_patient_guard_entry_mark(&node->zone, ref, state);
+            if (!ngx_patient_guard_entry_is_in(entry, slice)) {
+                ngx_patient_guard_entry_renew(&node->zone, ref, 0, slice, now);
+
+            } else if (ngx_patient_guard_entry_state(entry) != now) {
+                ngx_patient_guard_entry_mark(&node->zone, ref, now);
             }
 
             continue;
@@ -493,4 +497,20 @@ ngx_patient_guard_charge_set(ngx_patient_guard_node_t *node,
                                          1, slice, state);
         }
     }
+}
+
+
+/* of a patient of the set who is read once more */
+
+static uint32_t
+ngx_patient_guard_charge_state(ngx_patient_guard_entry_t *entry,
+    uint32_t state)
+{
+    if (state == NGX_PATIENT_GUARD_UNSENT
+        && ngx_patient_guard_entry_state(entry) != NGX_PATIENT_GUARD_UNSENT)
+    {
+        return NGX_PATIENT_GUARD_AGAIN;
+    }
+
+    return state;
 }

@@ -59,13 +59,15 @@ typedef struct {
 
 
 /*
- * Beside Redis: what it has not been told yet, and what it is being told.
- * Neither: it knows, or nobody has to be told.
+ * Beside Redis: what it has not been told yet, what it is being told, and who
+ * has been told, or is being so, and was read again since.  None of them: it
+ * knows, or nobody has to be told.
  */
 
 #define NGX_PATIENT_GUARD_SENT         0
 #define NGX_PATIENT_GUARD_UNSENT       0x80000000
 #define NGX_PATIENT_GUARD_SENDING      0x40000000
+#define NGX_PATIENT_GUARD_AGAIN        0xc0000000
 
 #define NGX_PATIENT_GUARD_ENTRY_SLICE  0x3fffffff
 
@@ -137,7 +139,7 @@ void ngx_patient_guard_queue_mark(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t queue, uint64_t newest, uint32_t total,
     uint32_t until);
 
-/* entries; "state" is NGX_PATIENT_GUARD_SENT, UNSENT or SENDING */
+/* entries; "state" is NGX_PATIENT_GUARD_SENT, UNSENT, SENDING or AGAIN */
 
 #define ngx_patient_guard_entry_state(entry)                                 \
     ((entry)->slice & ~(uint32_t) NGX_PATIENT_GUARD_ENTRY_SLICE)

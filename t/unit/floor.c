@@ -337,6 +337,59 @@ a_parcel_belongs_to_who_took_it_last(void)
 }
 
 
+/* between a parcel and its answer: Redis tells of him, and he is told again */
+
+static void
+who_is_read_again_is_no_other(void)
+{
+    ngx_int_t                       rc;
+    ngx_patient_guard_limit_t       patients;
+    ngx_patient_guard_tally_t       tally;
+    ngx_patient_guard_unanswered_t  none = { 0, 0 };
+
+    static ngx_patient_guard_news_t    news;
+    static ngx_patient_guard_parcel_t  first, second;
+
+    begin();
+
+    patients = limit;
+    patients.id = 0x104;
+    patients.signal = NGX_PATIENT_GUARD_PATIENTS_SEEN;
+    patients.count = 5;
+    lookup.limits = &patients;
+    shm->widest[0] = patients;
+
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    is(take(&lookup.account, &first), NGX_OK, "a patient is told");
+
+    news.images[0] = first.images[0];
+    news.images[0].nset = 0;
+
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    ngx_patient_guard_post_news(shm, &first, &news);
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    is(tally.rooms[0].total, 1, "read again meanwhile, he is not another one");
+
+    lookup.now += 1000;
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    is(take(&lookup.account, &second), NGX_OK, "in the next slice as well");
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+
+    lookup.now += 1000;
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    ngx_patient_guard_post_news(shm, &second, &news);
+    (void) ngx_patient_guard_floor_count(shm, &lookup, &tally, &none, 0);
+    is(tally.rooms[0].total, 1, "nor if Redis has yet to hear when it was");
+
+    rc = take(&lookup.account, &second);
+    ok(rc == NGX_OK && second.images[0].total == 1,
+       "of which it is told");
+
+    memset(&news, 0, sizeof(news));
+    shm->widest[0] = limit;
+}
+
+
 int
 main(void)
 {
@@ -351,6 +404,7 @@ main(void)
     who_is_exempt_passes_as_well();
     a_parcel_belongs_to_who_took_it_last();
     a_challenge_comes_after_the_last_pass();
+    who_is_read_again_is_no_other();
 
     return done();
 }
