@@ -164,6 +164,10 @@ typedef struct {
     ngx_uint_t                   tell;         /* key that Redis has to be */
                                                /*   told of first          */
 
+    uint32_t                     apart;        /* bits: keys that the call */
+                                               /*   leaves out, for they   */
+                                               /*   are told of apart      */
+
     uint64_t                     cleared;      /* as in the tally, as far as */
                                                /*   this node knows; or 0    */
 
@@ -194,6 +198,10 @@ typedef struct {
                                                /*   session that asks      */
 } ngx_patient_guard_lookup_t;
 
+
+#define ngx_patient_guard_apart(lookup, key)  ((lookup)->apart >> (key) & 1)
+
+#define NGX_PATIENT_GUARD_ALL_APART      (~(uint32_t) 1)
 
 /* the alias of what Redis has to be told of first */
 

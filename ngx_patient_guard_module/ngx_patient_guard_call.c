@@ -166,8 +166,11 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
 
     for (i = 1; i < NGX_PATIENT_GUARD_KEYS; i++) {
         key = &lookup->others[i - 1];
-        ngx_patient_guard_call_add_key(&call, &key->current, &key->previous,
-                                       i);
+
+        if (!ngx_patient_guard_apart(lookup, i)) {
+            ngx_patient_guard_call_add_key(&call, &key->current,
+                                           &key->previous, i);
+        }
     }
 
     call.grants = lookup->grants;

@@ -9,7 +9,8 @@ static void ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
     ngx_patient_guard_tally_t *tally, ngx_uint_t i,
     ngx_patient_guard_weighed_t *weighed);
 static ngx_uint_t ngx_patient_guard_excused(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limit);
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_limit_t *limit);
 static uint32_t ngx_patient_guard_novel(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup);
 static void ngx_patient_guard_charge_memory(ngx_patient_guard_node_t *node,
@@ -164,7 +165,7 @@ ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
         room = ngx_max(room, 1);
     }
 
-    if (room && !ngx_patient_guard_excused(node, members[0], limit)) {
+    if (room && !ngx_patient_guard_excused(node, members[0], lookup, limit)) {
         tally->rooms[i].wait = ngx_patient_guard_queue_wait(node, ref, room,
                                           tally->rooms[i].count, lookup->now,
                                           limit->window);
@@ -174,17 +175,30 @@ ngx_patient_guard_weigh_limit(ngx_patient_guard_node_t *node,
 
 /*
  * What all share and an account can't make room in: who has passed a challenge
- * is not challenged by it again, as long as that grant is held.
+ * is not challenged by it again, as long as that grant is held, here or by
+ * what was heard of another node.
  */
 
 static ngx_uint_t
 ngx_patient_guard_excused(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t member, ngx_patient_guard_limit_t *limit)
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_limit_t *limit)
 {
+    uint64_t                 window;
     ngx_patient_guard_ref_t  ref;
 
     if (limit->key == 0 || limit->action != NGX_PATIENT_GUARD_CHALLENGE) {
         return 0;
+    }
+
+    window = lookup->grants->window;
+
+    if (lookup->cleared
+        && ngx_patient_guard_slice_held(
+                          ngx_patient_guard_slice(lookup->cleared, window),
+                          ngx_patient_guard_slice(lookup->now, window)))
+    {
+        return 1;
     }
 
     ref = ngx_patient_guard_member_queue(node, member,
@@ -238,7 +252,7 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
     uint32_t set_state, uint32_t *count_states)
 {
     uint32_t                    state;
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, apart;
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_limit_t  *limit;
 
@@ -258,13 +272,21 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
             continue;
         }
 
+        apart = ngx_patient_guard_apart(lookup, limit->key);
+
         if (ngx_patient_guard_keeps_set(limit)) {
             ngx_patient_guard_charge_set(node, ref, lookup, limit,
-                                         weighed[i].slice, set_state);
+                                         weighed[i].slice,
+                                         apart ? NGX_PATIENT_GUARD_UNSENT
+                                               : set_state);
 
         } else {
-            state = ngx_patient_guard_follows(limit)
-                    ? NGX_PATIENT_GUARD_SENT : count_states[limit->key];
+            state = apart ? NGX_PATIENT_GUARD_UNSENT
+                          : count_states[limit->key];
+
+            if (ngx_patient_guard_follows(limit)) {
+                state = NGX_PATIENT_GUARD_SENT;
+            }
 
             ngx_patient_guard_queue_count(node, ref, weighed[i].cost,
                                           weighed[i].slice, state);

@@ -1,5 +1,6 @@
 
 #include "ngx_patient_guard_floor.h"
+#include "ngx_patient_guard_apart.h"
 #include "ngx_patient_guard_count.h"
 #include "ngx_patient_guard_fleet.h"
 #include "ngx_patient_guard_parcel.h"
@@ -14,10 +15,15 @@
 #define NGX_PATIENT_GUARD_FLOOR_SETS  10000
 
 
+static void ngx_patient_guard_floor_begin(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
 static ngx_int_t ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run);
+static ngx_uint_t ngx_patient_guard_floor_asks(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
 static ngx_uint_t ngx_patient_guard_floor_doubted(
     ngx_patient_guard_shm_t *shm, ngx_patient_guard_ref_t *members,
     ngx_patient_guard_lookup_t *lookup);
@@ -54,17 +60,13 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     ngx_uint_t flags)
 {
     ngx_int_t                    rc;
-    ngx_uint_t                   dry_run;
+    ngx_uint_t                   dry_run, refuse, told;
     ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
 
-    ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
-    tally->source = NGX_PATIENT_GUARD_FROM_CACHE;
+    told = (flags & NGX_PATIENT_GUARD_CHECKED) ? lookup->tell : 0;
 
-    lookup->since = 0;
-    lookup->challenger = lookup->nlimits;
-    lookup->due = 0;
-    lookup->tell = 0;
+    ngx_patient_guard_floor_begin(lookup, tally);
 
     if (ngx_patient_guard_shm_enter(shm, lookup, members) != NGX_OK) {
         ngx_patient_guard_shm_leave(shm, lookup->now);
@@ -94,9 +96,19 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     dry_run = lookup->dry_run;
     lookup->dry_run = 1;
 
-    if (!ngx_patient_guard_weigh(shm->node, members, lookup, tally,
-                                 weighed))
+    refuse = ngx_patient_guard_weigh(shm->node, members, lookup, tally,
+                                     weighed);
+
+    ngx_patient_guard_apart_keys(shm, members, lookup, tally);
+
+    if (shm->cluster && !(flags & NGX_PATIENT_GUARD_AWAY)
+        && ngx_patient_guard_apart_late(shm, members, lookup, tally, weighed,
+                                        told))
     {
+        rc = NGX_DECLINED;
+
+    } else if (!refuse) {
+
         if ((flags & NGX_PATIENT_GUARD_KNOWN)
             && ngx_patient_guard_floor_known(shm, members, lookup, tally,
                                              weighed))
@@ -104,26 +116,17 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
             rc = NGX_OK;
         }
 
-        goto done;
-    }
-
-    if (ngx_patient_guard_floor_passes(lookup, tally)) {
+    } else if (ngx_patient_guard_floor_passes(lookup, tally)) {
         lookup->since = tally->since;
         lookup->challenger = tally->challenger;
-        goto done;
-    }
 
-    if (lookup->exempt
-        || (!(flags & NGX_PATIENT_GUARD_AWAY)
-            && !ngx_patient_guard_floor_over(lookup, tally)))
+    } else if (!lookup->exempt
+               && ((flags & NGX_PATIENT_GUARD_AWAY)
+                   || ngx_patient_guard_floor_over(lookup, tally)))
     {
-        goto done;
+        rc = ngx_patient_guard_floor_refused(shm, members, lookup, tally,
+                                             weighed, flags, dry_run);
     }
-
-    rc = ngx_patient_guard_floor_refused(shm, members, lookup, tally, weighed,
-                                         flags, dry_run);
-
-done:
 
     /* Redis may have lost it */
 
@@ -139,6 +142,22 @@ done:
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return rc;
+}
+
+
+/* what a lookup brings along is of the last time that it was looked at */
+
+static void
+ngx_patient_guard_floor_begin(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
+    tally->source = NGX_PATIENT_GUARD_FROM_CACHE;
+
+    lookup->since = 0;
+    lookup->challenger = lookup->nlimits;
+    lookup->due = 0;
+    lookup->tell = 0;
 }
 
 
@@ -166,28 +185,31 @@ ngx_patient_guard_floor_doubted(ngx_patient_guard_shm_t *shm,
 
 
 /*
- * Is the account challenged, or over a limit that this node can tell of?  How
- * those of other keys stand, which many share, who is new to the account, and
- * what is usual for it, Redis is asked.
+ * Is the account challenged, or over a limit that this node can tell of?  Who
+ * is new to the account, what is usual for it, and how those keys stand that
+ * the call names, which many share, Redis is asked.
  */
 
 static ngx_uint_t
 ngx_patient_guard_floor_over(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                  i;
+    ngx_patient_guard_limit_t  *limit;
 
     if (tally->challenged || tally->unproved) {
         return 1;
     }
 
     for (i = 0; i < lookup->nlimits; i++) {
+        limit = &lookup->limits[i];
 
         if (tally->rooms[i].wait
-            && lookup->limits[i].key == 0
-            && lookup->limits[i].factor == 0
-            && lookup->limits[i].signal != NGX_PATIENT_GUARD_NEW_PATIENTS
-            && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
+            && (limit->key == 0
+                || ngx_patient_guard_apart(lookup, limit->key))
+            && limit->factor == 0
+            && limit->signal != NGX_PATIENT_GUARD_NEW_PATIENTS
+            && limit->action != NGX_PATIENT_GUARD_LOG)
         {
             return 1;
         }
@@ -205,25 +227,9 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run)
 {
-    uint32_t                    until;
-    ngx_uint_t                  sets;
-    ngx_patient_guard_fleet_t  *fleet;
-
-    until = ngx_patient_guard_lookup_until(lookup);
-    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
-
-    sets = !tally->challenged && !tally->unproved
-           && (ngx_patient_guard_floor_strangers(shm, lookup, tally, weighed)
-               || ngx_patient_guard_floor_older(fleet->told, lookup,
-                                               NGX_PATIENT_GUARD_FLOOR_SETS));
-
     if (!(flags & (NGX_PATIENT_GUARD_CHECKED|NGX_PATIENT_GUARD_AWAY))
-        && (ngx_patient_guard_floor_older(fleet->confirmed, lookup,
-                                          NGX_PATIENT_GUARD_FLOOR_ASK)
-            || (sets && ngx_patient_guard_floor_older(fleet->told, lookup,
-                                          NGX_PATIENT_GUARD_FLOOR_ASK))))
+        && ngx_patient_guard_floor_asks(shm, members, lookup, tally, weighed))
     {
-        ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, sets);
         return NGX_DECLINED;
     }
 
@@ -247,6 +253,38 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     }
 
     return NGX_OK;
+}
+
+
+/* has it been too long since Redis said how the account stands?  Asks it */
+
+static ngx_uint_t
+ngx_patient_guard_floor_asks(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
+{
+    uint32_t                    until;
+    ngx_uint_t                  sets, asks;
+    ngx_patient_guard_fleet_t  *fleet;
+
+    until = ngx_patient_guard_lookup_until(lookup);
+    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
+
+    sets = !tally->challenged && !tally->unproved
+           && (ngx_patient_guard_floor_strangers(shm, lookup, tally, weighed)
+               || ngx_patient_guard_floor_older(fleet->told, lookup,
+                                               NGX_PATIENT_GUARD_FLOOR_SETS));
+
+    asks = ngx_patient_guard_floor_older(fleet->confirmed, lookup,
+                                         NGX_PATIENT_GUARD_FLOOR_ASK)
+           || (sets && ngx_patient_guard_floor_older(fleet->told, lookup,
+                                               NGX_PATIENT_GUARD_FLOOR_ASK));
+
+    if (asks) {
+        ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, sets);
+    }
+
+    return asks;
 }
 
 
@@ -377,6 +415,10 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     lookup->due = 0;
     challenged = (lookup->since != 0);
 
+    if (there) {
+        lookup->apart = shm->cluster ? NGX_PATIENT_GUARD_ALL_APART : 0;
+    }
+
     if (there && challenged && lookup->proof > lookup->since) {
 
         /* what is in doubt is told first: it waits in the outbox */
@@ -442,6 +484,7 @@ ngx_patient_guard_floor_doubts(ngx_patient_guard_shm_t *shm,
         states[key] = NGX_PATIENT_GUARD_UNSENT;
 
         if (members[key] && call && call->number && !lookup->probe
+            && !ngx_patient_guard_apart(lookup, key)
             && ngx_patient_guard_parcel_doubt(shm->node, members[key],
                                  call->number, call->worker, lookup->now,
                                  lookup->records, tally->novel,

@@ -181,6 +181,10 @@ ngx_patient_guard_merge_note(ngx_patient_guard_merge_t *merge,
                           ngx_patient_guard_script_deadline(merge->conf),
                           NULL);
     }
+
+    if (ngx_patient_guard_post_owes(merge->conf->shm)) {
+        ngx_patient_guard_merge_soon(merge);
+    }
 }
 
 

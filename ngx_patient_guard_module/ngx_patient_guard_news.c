@@ -106,7 +106,7 @@ ngx_patient_guard_news(ngx_patient_guard_node_t *node,
     now = (uint32_t) parcel->now;
 
     fleet->heard = now;
-    fleet->confirmed = now;
+    fleet->confirmed = parcel->key ? fleet->confirmed : now;
     fleet->told = parcel->sets ? now : fleet->told;
 }
 

@@ -63,6 +63,8 @@ typedef struct {
 
     uint32_t                     heard;        /* anything of it */
     uint32_t                     confirmed;    /* that it is refused, or not */
+                                               /*   of what is no account: */
+                                               /*   when it last was used  */
     uint32_t                     id;
     uint32_t                     told;         /* who its patients are */
     ngx_patient_guard_ref_t      none;

@@ -1,7 +1,13 @@
 
 #include "ngx_patient_guard_note.h"
+#include "ngx_patient_guard_apart.h"
 #include "ngx_patient_guard_count.h"
 #include "ngx_patient_guard_fleet.h"
+
+
+/* ms between two lookups that are worth hearing how their key stands */
+
+#define NGX_PATIENT_GUARD_NOTE_OFTEN  500
 
 
 static ngx_uint_t ngx_patient_guard_note_undercut(
@@ -12,12 +18,25 @@ static void ngx_patient_guard_note_usual(ngx_patient_guard_node_t *node,
     ngx_patient_guard_weighed_t *weighed);
 static void ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own);
+static void ngx_patient_guard_note_challenge(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
+static void ngx_patient_guard_note_others(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own);
+
+
+/* limits that are not by what Redis has said, but by what this node knows */
+
+#define ngx_patient_guard_note_of_node(lookup, limit)                        \
+    (ngx_patient_guard_follows(limit)                                        \
+     || ngx_patient_guard_apart(lookup, (limit)->key))
 
 
 /*
- * Redis tells who is new, see ngx_patient_guard_floor_over(): does a limit on
- * them fit by its counts, and not by this node's?  Or has it forgotten that
- * proofs are due?
+ * Redis tells who is new, and how those keys stand that many share, see
+ * ngx_patient_guard_floor_over(): does such a limit fit by its counts, and not
+ * by this node's?  Or has it forgotten that proofs are due?
  */
 
 static ngx_uint_t
@@ -31,7 +50,8 @@ ngx_patient_guard_note_undercut(ngx_patient_guard_lookup_t *lookup,
     }
 
     for (i = 0; i < lookup->nlimits; i++) {
-        if (ngx_patient_guard_follows(&lookup->limits[i])
+        if ((ngx_patient_guard_follows(&lookup->limits[i])
+             || lookup->limits[i].key)
             && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG
             && own->rooms[i].wait && tally->rooms[i].wait == 0)
         {
@@ -50,7 +70,9 @@ ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
     ngx_uint_t  i;
 
     for (i = 0; i < lookup->nlimits; i++) {
-        if (ngx_patient_guard_follows(&lookup->limits[i])) {
+        if (ngx_patient_guard_note_of_node(lookup, &lookup->limits[i])
+            || (lookup->limits[i].key && own->rooms[i].wait))
+        {
             tally->rooms[i] = own->rooms[i];
         }
     }
@@ -86,6 +108,30 @@ ngx_patient_guard_note_usual(ngx_patient_guard_node_t *node,
 }
 
 
+/* what Redis knows of its challenges, and what became of them */
+
+static void
+ngx_patient_guard_note_challenge(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t member, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_patient_guard_challenge_date(node, member, lookup);
+    ngx_patient_guard_cleared_since(node, member, lookup, tally->cleared);
+    ngx_patient_guard_due_told(node, member, lookup, &tally->due,
+                               tally->challenged ? lookup->nlimits
+                                                 : tally->challenger);
+
+    if (tally->passed) {
+        ngx_patient_guard_grant(node, member, lookup);
+    }
+
+    if (tally->challenged && tally->challenger < lookup->nlimits) {
+        ngx_patient_guard_challenge(node, member, lookup, tally->challenger,
+                                    tally->since);
+    }
+}
+
+
 ngx_uint_t
 ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
@@ -115,21 +161,9 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
     if (ngx_patient_guard_shm_enter(shm, lookup, members) == NGX_OK) {
         until = ngx_patient_guard_lookup_until(lookup);
 
-        ngx_patient_guard_challenge_date(shm->node, members[0], lookup);
-        ngx_patient_guard_cleared_since(shm->node, members[0], lookup,
-                                        tally->cleared);
-        ngx_patient_guard_due_told(shm->node, members[0], lookup, &tally->due,
-                                   tally->challenged ? lookup->nlimits
-                                                     : tally->challenger);
+        ngx_patient_guard_note_challenge(shm->node, members[0], lookup, tally);
 
-        if (tally->passed) {
-            ngx_patient_guard_grant(shm->node, members[0], lookup);
-        }
-
-        if (tally->challenged && tally->challenger < lookup->nlimits) {
-            ngx_patient_guard_challenge(shm->node, members[0], lookup,
-                                        tally->challenger, tally->since);
-        }
+        noted.cleared = ngx_patient_guard_cleared(shm->node, members[0]);
 
         (void) ngx_patient_guard_weigh(shm->node, members, &noted, &own,
                                        weighed);
@@ -156,6 +190,8 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
                                      sent);
         }
 
+        ngx_patient_guard_note_others(shm, members, lookup, tally, &own);
+
         fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
         fleet->heard = (uint32_t) lookup->now;
 
@@ -177,4 +213,61 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return more;
+}
+
+
+/*
+ * Of those keys that Redis was not asked for this node tells, and has it told;
+ * of others that have much room it has Redis tell, if that is of use for the
+ * next lookup.
+ */
+
+static void
+ngx_patient_guard_note_others(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own)
+{
+    uint32_t                    now;
+    ngx_uint_t                  i, key, apart;
+    ngx_patient_guard_fleet_t  *fleet;
+
+    for (i = 0; i < lookup->nlimits; i++) {
+
+        if (ngx_patient_guard_apart(lookup, lookup->limits[i].key)) {
+            tally->rooms[i] = own->rooms[i];
+
+        } else if (lookup->limits[i].key) {
+
+            /* Redis may have yet to hear of some */
+
+            tally->rooms[i].total = ngx_max(tally->rooms[i].total,
+                                            own->rooms[i].total);
+        }
+    }
+
+    now = (uint32_t) lookup->now;
+
+    for (key = 1; key < NGX_PATIENT_GUARD_KEYS; key++) {
+
+        if (members[key] == 0 || !tally->charged) {
+            continue;
+        }
+
+        apart = ngx_patient_guard_apart(lookup, key);
+
+        if (!apart && !ngx_patient_guard_apart_wide(lookup, own, key)) {
+            continue;
+        }
+
+        fleet = ngx_patient_guard_fleet(shm->node, members[key],
+                                    ngx_patient_guard_lookup_until(lookup));
+
+        if (apart
+            || now - fleet->confirmed <= NGX_PATIENT_GUARD_NOTE_OFTEN)
+        {
+            ngx_patient_guard_outbox_post(shm->node, members, lookup, key, 0);
+        }
+
+        fleet->confirmed = now;
+    }
 }

@@ -312,3 +312,63 @@ start_another();
 another { is((split ' ', totals('a', '/?patient=2', @$old))[0], 403, 'another node') };
 stop_another();
 stop_redis($dir);
+
+
+
+=== TEST 13: what has much room is told apart from the lookups
+--- policy
+account  $http_x_account trusted;
+redis    $PG_FAKE prefix=$PG_PREFIX;
+limit    lookups=4000/1h deny per=all;
+limit    patients=100/1h deny;
+--- config eval: $::location
+--- fake_redis
+if (@command && $command[0] =~ /^EVAL/i && !($command[2 + $command[2] + 4] & 16)) {
+    open my $log, '>>', '$PG_TMP/$PG_POLICY.keys' or die;
+    print $log "$command[2]\n";
+}
+$peer->send($peer->real(@command)) if @command;
+--- after
+my $keys = "$ENV{PG_TMP}/$PatientGuard::policy.keys";
+my $n = 0;
+my $look = sub { $n++; is(totals('a', "/?patient=$n"), "200 lookups/1h/all=$n,patients/1h=$n") };
+ok(wait_for(sub { $look->(); PatientGuard::slurp($keys) =~ /^1$/m }), 'a call names the account only');
+$look->() for 1 .. 5;
+start_another();
+another { is((split ' ', totals('b', '/?patient=1'))[0], 200) };
+my $told;
+another { wait_for(sub { $n++; ($told) = totals('b', '/?patient=1') =~ /all=(\d+)/; $told > $n }) };
+cmp_ok($told, '>', $n, 'and yet the other node hears of all');
+stop_another();
+unlink $keys;
+
+
+
+=== TEST 14: as long as there is much room
+--- policy
+account  $http_x_account trusted;
+redis    $PG_FAKE prefix=$PG_PREFIX;
+limit    lookups=4000/1h deny per=all;
+limit    addresses=3999/1h deny per=$http_x_site;
+--- config eval: $::location
+--- fake_redis
+if (@command && $command[0] =~ /^EVAL/i && !($command[2 + $command[2] + 4] & 16)) {
+    open my $log, '>>', '$PG_TMP/$PG_POLICY.keys' or die;
+    print $log "$command[2]\n";
+}
+$peer->send($peer->real(@command)) if @command;
+--- after
+my $keys = "$ENV{PG_TMP}/$PatientGuard::policy.keys";
+my $many = sub { join ',', map { $_[0] * 100 + $_ } 1 .. 100 };
+totals('a', '/?patient=' . $many->($_)) for 1 .. 28;
+ok(wait_for(sub { totals('a', '/?patient=1'); PatientGuard::slurp($keys) =~ /^1$/m }), 'told apart');
+totals('a', '/?patient=' . $many->($_)) for 29 .. 31;
+my $said;
+ok(wait_for(sub { $said = totals('a', '/?patient=1'); PatientGuard::slurp($keys) =~ /2\n\z/ }), 'named');
+like($said, qr/all=31\d\d,/, 'with less than a quarter left');
+unlink $keys;
+totals('a', '/?patient=1') for 1 .. 3;
+is(PatientGuard::slurp($keys) =~ s/\n//gr, '222', 'from then on each time');
+is((split ' ', totals('a', '/?patient=1', 'X-Site' => 1))[0], 200);
+is((split ' ', totals('a', '/?patient=1', 'X-Site' => 1))[0], 200);
+is(PatientGuard::slurp($keys) =~ s/\n//gr, '22233', 'as is what has a small count');

@@ -1,11 +1,13 @@
 
-/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_reply ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_habit ngx_patient_guard_queue ngx_patient_guard_seen */
+/* rooms: ngx_patient_guard_alias ngx_patient_guard_window ngx_patient_guard_resp ngx_patient_guard_zone ngx_patient_guard_node ngx_patient_guard_challenge ngx_patient_guard_count ngx_patient_guard_shm ngx_patient_guard_call ngx_patient_guard_reply ngx_patient_guard_image ngx_patient_guard_outbox ngx_patient_guard_fleet ngx_patient_guard_parcel ngx_patient_guard_news ngx_patient_guard_floor ngx_patient_guard_apart ngx_patient_guard_note ngx_patient_guard_post ngx_patient_guard_memory ngx_patient_guard_habit ngx_patient_guard_queue ngx_patient_guard_seen */
 
 
 /*
  * Random traces of a fleet: nodes of two workers each, and one Redis, between
  * which replies and commands are lost, parcels are sent twice, and commands
- * come late, after what they said was told in another way.
+ * come late, after what they said was told in another way.  Some limits count
+ * by a key that is not the account's, and some of those are told apart from
+ * the lookups.
  *
  *   PG_TRACES=10000   how many traces, PG_SEED=n the first one's seed;
  *   PG_SEED=n PG_TRACES=1 plays one again, and tells it
@@ -60,6 +62,8 @@ typedef struct {
     uint64_t                     redis_when;   /*   what was cleared then */
     int                          local;        /* and so did a node */
     uint64_t                     local_when;
+    int                          apart;        /* Redis was not asked for */
+    int                          noted;        /*   all, and its answer came */
 } charge_t;
 
 typedef struct {
@@ -70,6 +74,11 @@ typedef struct {
     u_char                       text[TEXT];
     size_t                       len;
 } command_t;
+
+
+/* limits count by the account, or by what all share */
+
+enum { ACCOUNT = 0, SHARED, KEYS };
 
 
 static const char  COUNTS[] = "Redis counts each charge exactly once";
@@ -85,16 +94,16 @@ static node_t                       nodes[NODES];
 static ngx_patient_guard_limit_t    limits[LIMITS];
 static ngx_uint_t                   nlimits;
 static ngx_patient_guard_grants_t   grants = { 1000, WINDOW };
-static ngx_patient_guard_account_t  account;
+static ngx_patient_guard_account_t  aliases[KEYS];
 static charge_t                     charges[4 * STEPS];
 static int                          ncharges;
 static command_t                    late[LATE];
 static int                          nlate;
 static uint64_t                     state, now, proof;
 static int                          nnodes, local, skewed, lenient, was_late,
-                                    bare, taught, tell;
+                                    bare, taught, tell, cluster, wide;
 static int                          lost, comes_late, doubts, passes, opened,
-                                    merged, known;
+                                    merged, known, left_out, by_cluster;
 static u_char                       sets[65536];
 
 
@@ -168,17 +177,20 @@ digest(void)
 
 
 static ngx_patient_guard_ref_t
-member(node_t *node)
+member(node_t *node, int key)
 {
-    return ngx_patient_guard_member_find(node->shm->node, &account);
+    return ngx_patient_guard_member_find(node->shm->node, &aliases[key]);
 }
 
 
 static uint64_t
 cleared(node_t *node)
 {
-    return member(node) ? ngx_patient_guard_cleared(node->shm->node,
-                                                    member(node)) : 0;
+    ngx_patient_guard_ref_t  ref;
+
+    ref = member(node, ACCOUNT);
+
+    return ref ? ngx_patient_guard_cleared(node->shm->node, ref) : 0;
 }
 
 
@@ -277,10 +289,10 @@ fate(void)
 }
 
 
-/* tells Redis of the account, whatever becomes of it; NGX_OK if answered */
+/* tells Redis of the alias, whatever becomes of it; NGX_OK if answered */
 
 static ngx_int_t
-sync_account(node_t *node, int f)
+sync_alias(node_t *node, ngx_patient_guard_account_t *alias, int f)
 {
     u_char                           session[8];
     ngx_patient_guard_reply_t        reply;
@@ -292,7 +304,7 @@ sync_account(node_t *node, int f)
 
     parcel.now = now + node->skew;
 
-    if (ngx_patient_guard_post_take(node->shm, &account, &parcel, sets,
+    if (ngx_patient_guard_post_take(node->shm, alias, &parcel, sets,
                                      sizeof(sets))
         != NGX_OK)
     {
@@ -433,6 +445,10 @@ ask(node_t *node, ngx_patient_guard_lookup_t *lookup, int charge)
                                                lookup, &caller, digest())
                   - command.text;
 
+    charges[charge].apart = (lookup->apart >> SHARED & 1);
+    left_out += charges[charge].apart && !cluster;
+    by_cluster += cluster;
+
     f = fate();
 
     if (lookup->proof && f != ANSWERED) {
@@ -446,6 +462,7 @@ ask(node_t *node, ngx_patient_guard_lookup_t *lookup, int charge)
         }
 
         if (f == ANSWERED) {
+            charges[charge].noted = 1;
             (void) ngx_patient_guard_note(node->shm, lookup, &tally);
             return;
         }
@@ -486,7 +503,8 @@ look_up(node_t *node, ngx_patient_guard_lookup_t *lookup, int charge)
 
     if (rc == NGX_DECLINED) {
 
-        if (sync_account(node, lookup->proof ? ANSWERED : fate())
+        if (sync_alias(node, ngx_patient_guard_told_first(lookup),
+                       lookup->proof ? ANSWERED : fate())
             == NGX_ERROR)
         {
             (void) decide_here(node, lookup, charge, 0, 0, 0);
@@ -536,7 +554,8 @@ a_lookup(node_t *node)
 
     charge->npatients = n;
 
-    lookup.account = account;
+    lookup.account = aliases[ACCOUNT];
+    lookup.others[SHARED - 1].current = aliases[SHARED];
     lookup.patients = named;
     lookup.npatients = n;
     lookup.records = n;
@@ -586,7 +605,7 @@ floor_of(node_t *node, ngx_uint_t i, int named)
     ngx_patient_guard_entry_t  *entry;
 
     zone = &node->shm->node->zone;
-    ref = member(node);
+    ref = member(node, limits[i].key);
     total = 0;
 
     if (ref) {
@@ -627,7 +646,8 @@ watch(node_t *node)
         total = floor_of(node, i, 1);
 
         if (total < node->totals[i]
-            && !(fresh && limits[i].action == NGX_PATIENT_GUARD_CHALLENGE))
+            && !(fresh && limits[i].key == ACCOUNT
+                 && limits[i].action == NGX_PATIENT_GUARD_CHALLENGE))
         {
             printf("# limit %d: %" PRIu32 ", and before %" PRIu32 "\n",
                    (int) i, total, node->totals[i]);
@@ -644,10 +664,10 @@ watch(node_t *node)
 }
 
 
-/* field of the account's hash; its length */
+/* field of that hash; its length */
 
 static size_t
-value_of(const char *field, size_t len, u_char **value)
+value_of(int key, const char *field, size_t len, u_char **value)
 {
     u_char                     *p;
     size_t                      size;
@@ -664,7 +684,7 @@ value_of(const char *field, size_t len, u_char **value)
 
     size = redis_keys.len + 2 + NGX_PATIENT_GUARD_ACCOUNT_HEX;
     p = ngx_sprintf(p, "$%uz" CRLF "%V{", size, &redis_keys);
-    p = ngx_patient_guard_account_hex(p, &account);
+    p = ngx_patient_guard_account_hex(p, &aliases[key]);
     p = ngx_cpymem(p, "}" CRLF, 3);
 
     p = ngx_patient_guard_resp_arg(p, field, len);
@@ -696,7 +716,7 @@ number_of(u_char *p, int bytes)
 static uint64_t
 model(ngx_patient_guard_limit_t *limit, uint64_t last, uint64_t *total)
 {
-    int        i, n;
+    int        i, n, redis;
     uint64_t   set;
     charge_t  *charge;
 
@@ -705,8 +725,14 @@ model(ngx_patient_guard_limit_t *limit, uint64_t last, uint64_t *total)
 
     for (i = 0; i < ncharges; i++) {
         charge = &charges[i];
+        redis = charge->redis;
 
-        if (limit->action == NGX_PATIENT_GUARD_CHALLENGE
+        if (limit->key == SHARED && charge->apart) {
+            redis = redis && charge->noted;
+        }
+
+        if (limit->key == ACCOUNT
+            && limit->action == NGX_PATIENT_GUARD_CHALLENGE
             && !(charge->redis && charge->redis_when == last)
             && (!charge->local || charge->local_when != last
                 || (charge->redis
@@ -715,7 +741,7 @@ model(ngx_patient_guard_limit_t *limit, uint64_t last, uint64_t *total)
             continue;
         }
 
-        if (charge->redis || charge->local) {
+        if (redis || charge->local) {
             *total += charge->npatients;
 
             for (n = 0; n < charge->npatients; n++) {
@@ -731,22 +757,23 @@ model(ngx_patient_guard_limit_t *limit, uint64_t last, uint64_t *total)
 /* and asks who there is */
 
 static ngx_int_t
-tell_all(node_t *node)
+tell_all(node_t *node, int key)
 {
     int                          i;
     ngx_patient_guard_ref_t      keep;
     ngx_patient_guard_account_t  none = { { 0, 0 } };
 
-    keep = member(node);
+    keep = member(node, key);
 
     if (keep) {
         (void) ngx_patient_guard_member_reserve(node->shm->node, 100,
                                                 &keep, 1, now);
-        ngx_patient_guard_outbox_add(node->shm->node, keep, &none, 0, 1, 0);
+        ngx_patient_guard_outbox_add(node->shm->node, keep, &none, key, 1,
+                                     0);
     }
 
     for (i = 0; i < 10; i++) {
-        if (sync_account(node, ANSWERED) != NGX_OK) {
+        if (sync_alias(node, &aliases[key], ANSWERED) != NGX_OK) {
             return NGX_OK;
         }
     }
@@ -769,7 +796,9 @@ settle(void)
     for (round = 0; round < 3; round++) {
 
         for (n = 0; n < nnodes; n++) {
-            if (tell_all(&nodes[n]) != NGX_OK) {
+            if (tell_all(&nodes[n], ACCOUNT) != NGX_OK
+                || tell_all(&nodes[n], SHARED) != NGX_OK)
+            {
                 return TOLD;
             }
         }
@@ -779,12 +808,14 @@ settle(void)
         }
     }
 
-    last = value_of("!cleared", 8, &value) == 8 ? number_of(value, 8) : 0;
-    since = value_of("!challenge", 10, &value) >= 8 ? number_of(value, 8) : 0;
+    last = value_of(ACCOUNT, "!cleared", 8, &value) == 8
+           ? number_of(value, 8) : 0;
+    since = value_of(ACCOUNT, "!challenge", 10, &value) >= 8
+            ? number_of(value, 8) : 0;
 
     for (i = 0; i < nlimits; i++) {
-        len = value_of((char *) limits[i].state.data, limits[i].state.len,
-                       &value);
+        len = value_of(limits[i].key, (char *) limits[i].state.data,
+                       limits[i].state.len, &value);
         held = len ? number_of(value + 8, 4) : 0;
 
         set = model(&limits[i], last, &total);
@@ -814,7 +845,7 @@ settle(void)
 
         for (n = 0; n < nnodes; n++) {
 
-            if (member(&nodes[n]) == 0) {
+            if (member(&nodes[n], limits[i].key) == 0) {
                 continue;
             }
 
@@ -836,13 +867,13 @@ settle(void)
 
     for (n = 0; n < nnodes; n++) {
 
-        if (member(&nodes[n]) == 0) {
+        if (member(&nodes[n], ACCOUNT) == 0) {
             continue;
         }
 
         (void) ngx_patient_guard_challenger(nodes[n].shm->node,
-                                            member(&nodes[n]), limits,
-                                            nlimits, &theirs);
+                                            member(&nodes[n], ACCOUNT),
+                                            limits, nlimits, &theirs);
 
         if ((theirs != 0) != (since != 0)) {
             printf("# node %d is challenged since %" PRIu64 ", the fleet "
@@ -896,6 +927,12 @@ draw_limits(void)
         stores_limit(&limits[i], signal, WINDOW, action, count, names[i]);
 
         limits[i].id = 0x100 + i;
+
+        limits[i].key = chance(30) ? SHARED : ACCOUNT;
+
+        if (limits[i].key == SHARED && wide) {
+            limits[i].count = 4000 + any(9);
+        }
     }
 }
 
@@ -909,13 +946,17 @@ play(uint64_t seed)
 
     state = seed;
 
-    account.word[0] = seed;
-    account.word[1] = 0x1234;
+    aliases[ACCOUNT].word[0] = seed;
+    aliases[ACCOUNT].word[1] = 0x1234;
+    aliases[SHARED].word[0] = seed;
+    aliases[SHARED].word[1] = 0x5678;
     ncharges = 0;
     nlate = 0;
     was_late = 0;
 
     lenient = chance(50);
+    cluster = chance(25);
+    wide = chance(50);
 
     draw_limits();
 
@@ -937,6 +978,7 @@ play(uint64_t seed)
         memcpy(node->shm->widest, limits, sizeof(limits));
         node->shm->nlimits = nlimits;
         node->shm->grants = &grants;
+        node->shm->cluster = cluster;
         node->skew = skewed ? (int64_t) any(8000) - 4000 : 0;
         node->away = 0;
         node->cleared = 0;
@@ -962,7 +1004,8 @@ play(uint64_t seed)
         case 2:
         case 3:
             if (!node->away) {
-                (void) sync_account(node, chance(10) ? TWICE : fate());
+                (void) sync_alias(node, &aliases[any(KEYS)],
+                                  chance(10) ? TWICE : fate());
             }
             break;
 
@@ -1040,11 +1083,13 @@ main(void)
     ok(broken != TOLD, "%s", TOLD);
 
     printf("# %d parcels with %d doubts, %d lost or late, %d came late, "
-           "%d passes, %d lookups of known patients, %d challenged here\n",
-           merged, doubts, lost, comes_late, passes, known, opened);
+           "%d passes, %d lookups of known patients, %d challenged here, "
+           "%d left a key out, %d as a cluster wants it\n", merged, doubts,
+           lost, comes_late, passes, known, opened, left_out, by_cluster);
 
     if (n >= 1000 && broken == NULL) {
-        ok(doubts && lost && comes_late && passes && known && opened,
+        ok(doubts && lost && comes_late && passes && known && opened
+           && left_out && by_cluster,
            "the traces come by all that is to be shown");
     }
 
