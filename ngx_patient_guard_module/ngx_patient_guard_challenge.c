@@ -246,7 +246,11 @@ ngx_patient_guard_due_mark(ngx_patient_guard_node_t *node,
         known = ngx_patient_guard_queue(&node->zone, ref);
         until = ngx_max(until, known->until);
 
-        if (known->newest >= since) {
+        /* of which limit it was may be told later than that it was */
+
+        if (known->newest > since
+            || (known->newest == since && known->total))
+        {
             since = known->newest;
             id = known->total;
         }
