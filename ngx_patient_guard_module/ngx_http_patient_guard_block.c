@@ -499,9 +499,6 @@ ngx_http_patient_guard_add_zone(ngx_conf_t *cf,
     policy->shm->grants = &policy->grants;
     policy->shm->session = policy->proof_session;
     policy->shm->fleet = (policy->redis != NULL);
-    policy->shm->cluster = policy->redis
-                           && policy->redis->script.finder.mode
-                              == NGX_PATIENT_GUARD_CLUSTER;
 
     /* nginx makes a zone of another size anew: what it held is lost */
 

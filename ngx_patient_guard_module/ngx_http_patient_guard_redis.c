@@ -427,6 +427,16 @@ ngx_http_patient_guard_redis_init(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    if (policy->npers && finder->mode == NGX_PATIENT_GUARD_CLUSTER) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"per=\" of \"limit\" can't be used with "
+                           "\"mode=cluster\" in policy \"%V\": an account "
+                           "and what else limits count by are counted in one "
+                           "step, and lie in different hash slots",
+                           &policy->name);
+        return NGX_CONF_ERROR;
+    }
+
     master = (finder->mode == NGX_PATIENT_GUARD_SENTINEL);
 
     if (master

@@ -201,8 +201,6 @@ typedef struct {
 
 #define ngx_patient_guard_apart(lookup, key)  ((lookup)->apart >> (key) & 1)
 
-#define NGX_PATIENT_GUARD_ALL_APART      (~(uint32_t) 1)
-
 /* the alias of what Redis has to be told of first */
 
 #define ngx_patient_guard_told_first(lookup)                                 \

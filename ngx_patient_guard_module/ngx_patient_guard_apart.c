@@ -3,10 +3,9 @@
 #include "ngx_patient_guard_fleet.h"
 
 
-/* ms; how long this node knows how a key stands: with much room, or less */
+/* ms; how long this node knows how a key stands */
 
 #define NGX_PATIENT_GUARD_APART_HEARD  500
-#define NGX_PATIENT_GUARD_APART_LATE   50
 
 /* the smallest count that has much room, and which part of it that is */
 
@@ -25,11 +24,6 @@ ngx_patient_guard_apart_keys(ngx_patient_guard_shm_t *shm,
 {
     ngx_uint_t                  key;
     ngx_patient_guard_fleet_t  *fleet;
-
-    if (shm->cluster) {
-        lookup->apart = NGX_PATIENT_GUARD_ALL_APART;
-        return;
-    }
 
     lookup->apart = 0;
 
@@ -51,63 +45,22 @@ ngx_patient_guard_apart_keys(ngx_patient_guard_shm_t *shm,
 
 
 ngx_uint_t
-ngx_patient_guard_apart_late(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
-    ngx_uint_t told)
-{
-    ngx_uint_t                  i, key;
-    ngx_patient_guard_fleet_t  *fleet;
-
-    if (tally->challenged || tally->unproved || lookup->exempt) {
-        return 0;
-    }
-
-    for (i = 0, key = NGX_PATIENT_GUARD_KEYS; i < lookup->nlimits; i++) {
-
-        if (lookup->limits[i].key <= told
-            || lookup->limits[i].key >= key
-            || weighed[i].cost == 0
-            || ngx_patient_guard_apart_wide(lookup, tally,
-                                           lookup->limits[i].key))
-        {
-            continue;
-        }
-
-        fleet = ngx_patient_guard_fleet_find(shm->node,
-                                            members[lookup->limits[i].key]);
-        if (fleet == NULL
-            || ngx_patient_guard_apart_older(fleet->heard, lookup,
-                                             NGX_PATIENT_GUARD_APART_LATE))
-        {
-            key = lookup->limits[i].key;
-        }
-    }
-
-    if (key == NGX_PATIENT_GUARD_KEYS) {
-        return 0;
-    }
-
-    lookup->tell = key;
-    ngx_patient_guard_outbox_post(shm->node, members, lookup, key, 0);
-
-    return 1;
-}
-
-
-ngx_uint_t
 ngx_patient_guard_apart_wide(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_uint_t key)
 {
-    ngx_uint_t                 i;
-    ngx_patient_guard_room_t  *room;
+    ngx_uint_t                  i;
+    ngx_patient_guard_room_t   *room;
+    ngx_patient_guard_limit_t  *limit;
 
     for (i = 0; i < lookup->nlimits; i++) {
 
+        limit = &lookup->limits[i];
         room = &tally->rooms[i];
 
-        if (lookup->limits[i].key == key
-            && (room->count < NGX_PATIENT_GUARD_APART_WIDE
+        if (limit->key == key
+            && (ngx_patient_guard_keeps_set(limit)
+                || room->wait
+                || room->count < NGX_PATIENT_GUARD_APART_WIDE
                 || room->total > room->count
                                  - room->count / NGX_PATIENT_GUARD_APART_ROOM))
         {

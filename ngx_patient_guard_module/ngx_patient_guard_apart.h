@@ -1,8 +1,7 @@
 
 /*
  * What many share, counted by keys that are not the account's, and told apart
- * from the lookups: the call of a lookup then names one key fewer, or, in a
- * cluster, none that another server has.
+ * from the lookups: the call of a lookup then names one key fewer.
  */
 
 
@@ -11,35 +10,22 @@
 
 
 #include "ngx_patient_guard.h"
-#include "ngx_patient_guard_count.h"
 #include "ngx_patient_guard_shm.h"
 
 
 /*
  * Fills "apart" of a lookup that was weighed.  A key is left out as long as
  * this node has just heard that there is much room: it is told soon after,
- * many lookups in one call.  In a cluster each is: the account's server need
- * not be that of the key.
+ * many lookups in one call.
  */
 void ngx_patient_guard_apart_keys(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally);
 
 /*
- * In a cluster, where the call can't tell: does the lookup want room by a key
- * that may have little, behind "told", and has it been too long, 50 ms, since
- * Redis said how that one stands?  It is put into the outbox, and is the one
- * that "tell" of the lookup names.
- */
-ngx_uint_t ngx_patient_guard_apart_late(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
-    ngx_uint_t told);
-
-/*
- * Have all limits that count by that key much room by the tally: a quarter of
- * a count of 4,000 or more?  So much is not looked up between two times that
- * this node tells of it.
+ * Are all limits that count by that key bare counts, and have they much room
+ * by the tally: a quarter of 4,000 or more?  So much is not looked up between
+ * two times that this node tells of it.
  */
 ngx_uint_t ngx_patient_guard_apart_wide(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_uint_t key);

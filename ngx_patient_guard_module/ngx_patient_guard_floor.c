@@ -15,15 +15,10 @@
 #define NGX_PATIENT_GUARD_FLOOR_SETS  10000
 
 
-static void ngx_patient_guard_floor_begin(ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally);
 static ngx_int_t ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run);
-static ngx_uint_t ngx_patient_guard_floor_asks(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed);
 static ngx_uint_t ngx_patient_guard_floor_doubted(
     ngx_patient_guard_shm_t *shm, ngx_patient_guard_ref_t *members,
     ngx_patient_guard_lookup_t *lookup);
@@ -60,13 +55,17 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     ngx_uint_t flags)
 {
     ngx_int_t                    rc;
-    ngx_uint_t                   dry_run, refuse, told;
+    ngx_uint_t                   dry_run, refuse;
     ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
 
-    told = (flags & NGX_PATIENT_GUARD_CHECKED) ? lookup->tell : 0;
+    ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
+    tally->source = NGX_PATIENT_GUARD_FROM_CACHE;
 
-    ngx_patient_guard_floor_begin(lookup, tally);
+    lookup->since = 0;
+    lookup->challenger = lookup->nlimits;
+    lookup->due = 0;
+    lookup->tell = 0;
 
     if (ngx_patient_guard_shm_enter(shm, lookup, members) != NGX_OK) {
         ngx_patient_guard_shm_leave(shm, lookup->now);
@@ -101,14 +100,7 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 
     ngx_patient_guard_apart_keys(shm, members, lookup, tally);
 
-    if (shm->cluster && !(flags & NGX_PATIENT_GUARD_AWAY)
-        && ngx_patient_guard_apart_late(shm, members, lookup, tally, weighed,
-                                        told))
-    {
-        rc = NGX_DECLINED;
-
-    } else if (!refuse) {
-
+    if (!refuse) {
         if ((flags & NGX_PATIENT_GUARD_KNOWN)
             && ngx_patient_guard_floor_known(shm, members, lookup, tally,
                                              weighed))
@@ -116,17 +108,26 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
             rc = NGX_OK;
         }
 
-    } else if (ngx_patient_guard_floor_passes(lookup, tally)) {
+        goto done;
+    }
+
+    if (ngx_patient_guard_floor_passes(lookup, tally)) {
         lookup->since = tally->since;
         lookup->challenger = tally->challenger;
-
-    } else if (!lookup->exempt
-               && ((flags & NGX_PATIENT_GUARD_AWAY)
-                   || ngx_patient_guard_floor_over(lookup, tally)))
-    {
-        rc = ngx_patient_guard_floor_refused(shm, members, lookup, tally,
-                                             weighed, flags, dry_run);
+        goto done;
     }
+
+    if (lookup->exempt
+        || (!(flags & NGX_PATIENT_GUARD_AWAY)
+            && !ngx_patient_guard_floor_over(lookup, tally)))
+    {
+        goto done;
+    }
+
+    rc = ngx_patient_guard_floor_refused(shm, members, lookup, tally, weighed,
+                                         flags, dry_run);
+
+done:
 
     /* Redis may have lost it */
 
@@ -142,22 +143,6 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return rc;
-}
-
-
-/* what a lookup brings along is of the last time that it was looked at */
-
-static void
-ngx_patient_guard_floor_begin(ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally)
-{
-    ngx_memzero(tally, sizeof(ngx_patient_guard_tally_t));
-    tally->source = NGX_PATIENT_GUARD_FROM_CACHE;
-
-    lookup->since = 0;
-    lookup->challenger = lookup->nlimits;
-    lookup->due = 0;
-    lookup->tell = 0;
 }
 
 
@@ -185,31 +170,28 @@ ngx_patient_guard_floor_doubted(ngx_patient_guard_shm_t *shm,
 
 
 /*
- * Is the account challenged, or over a limit that this node can tell of?  Who
- * is new to the account, what is usual for it, and how those keys stand that
- * the call names, which many share, Redis is asked.
+ * Is the account challenged, or over a limit that this node can tell of?  How
+ * those of other keys stand, which many share, who is new to the account, and
+ * what is usual for it, Redis is asked.
  */
 
 static ngx_uint_t
 ngx_patient_guard_floor_over(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally)
 {
-    ngx_uint_t                  i;
-    ngx_patient_guard_limit_t  *limit;
+    ngx_uint_t  i;
 
     if (tally->challenged || tally->unproved) {
         return 1;
     }
 
     for (i = 0; i < lookup->nlimits; i++) {
-        limit = &lookup->limits[i];
 
         if (tally->rooms[i].wait
-            && (limit->key == 0
-                || ngx_patient_guard_apart(lookup, limit->key))
-            && limit->factor == 0
-            && limit->signal != NGX_PATIENT_GUARD_NEW_PATIENTS
-            && limit->action != NGX_PATIENT_GUARD_LOG)
+            && lookup->limits[i].key == 0
+            && lookup->limits[i].factor == 0
+            && lookup->limits[i].signal != NGX_PATIENT_GUARD_NEW_PATIENTS
+            && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
         {
             return 1;
         }
@@ -227,9 +209,25 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run)
 {
+    uint32_t                    until;
+    ngx_uint_t                  sets;
+    ngx_patient_guard_fleet_t  *fleet;
+
+    until = ngx_patient_guard_lookup_until(lookup);
+    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
+
+    sets = !tally->challenged && !tally->unproved
+           && (ngx_patient_guard_floor_strangers(shm, lookup, tally, weighed)
+               || ngx_patient_guard_floor_older(fleet->told, lookup,
+                                               NGX_PATIENT_GUARD_FLOOR_SETS));
+
     if (!(flags & (NGX_PATIENT_GUARD_CHECKED|NGX_PATIENT_GUARD_AWAY))
-        && ngx_patient_guard_floor_asks(shm, members, lookup, tally, weighed))
+        && (ngx_patient_guard_floor_older(fleet->confirmed, lookup,
+                                          NGX_PATIENT_GUARD_FLOOR_ASK)
+            || (sets && ngx_patient_guard_floor_older(fleet->told, lookup,
+                                          NGX_PATIENT_GUARD_FLOOR_ASK))))
     {
+        ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, sets);
         return NGX_DECLINED;
     }
 
@@ -253,38 +251,6 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     }
 
     return NGX_OK;
-}
-
-
-/* has it been too long since Redis said how the account stands?  Asks it */
-
-static ngx_uint_t
-ngx_patient_guard_floor_asks(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
-{
-    uint32_t                    until;
-    ngx_uint_t                  sets, asks;
-    ngx_patient_guard_fleet_t  *fleet;
-
-    until = ngx_patient_guard_lookup_until(lookup);
-    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
-
-    sets = !tally->challenged && !tally->unproved
-           && (ngx_patient_guard_floor_strangers(shm, lookup, tally, weighed)
-               || ngx_patient_guard_floor_older(fleet->told, lookup,
-                                               NGX_PATIENT_GUARD_FLOOR_SETS));
-
-    asks = ngx_patient_guard_floor_older(fleet->confirmed, lookup,
-                                         NGX_PATIENT_GUARD_FLOOR_ASK)
-           || (sets && ngx_patient_guard_floor_older(fleet->told, lookup,
-                                               NGX_PATIENT_GUARD_FLOOR_ASK));
-
-    if (asks) {
-        ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, sets);
-    }
-
-    return asks;
 }
 
 
@@ -414,10 +380,6 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
                                                &lookup->since);
     lookup->due = 0;
     challenged = (lookup->since != 0);
-
-    if (there) {
-        lookup->apart = shm->cluster ? NGX_PATIENT_GUARD_ALL_APART : 0;
-    }
 
     if (there && challenged && lookup->proof > lookup->since) {
 

@@ -26,17 +26,10 @@ static void ngx_patient_guard_note_others(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own);
 
 
-/* limits that are not by what Redis has said, but by what this node knows */
-
-#define ngx_patient_guard_note_of_node(lookup, limit)                        \
-    (ngx_patient_guard_follows(limit)                                        \
-     || ngx_patient_guard_apart(lookup, (limit)->key))
-
-
 /*
- * Redis tells who is new, and how those keys stand that many share, see
- * ngx_patient_guard_floor_over(): does such a limit fit by its counts, and not
- * by this node's?  Or has it forgotten that proofs are due?
+ * Redis tells who is new, see ngx_patient_guard_floor_over(): does a limit on
+ * them fit by its counts, and not by this node's?  Or has it forgotten that
+ * proofs are due?
  */
 
 static ngx_uint_t
@@ -50,8 +43,7 @@ ngx_patient_guard_note_undercut(ngx_patient_guard_lookup_t *lookup,
     }
 
     for (i = 0; i < lookup->nlimits; i++) {
-        if ((ngx_patient_guard_follows(&lookup->limits[i])
-             || lookup->limits[i].key)
+        if (ngx_patient_guard_follows(&lookup->limits[i])
             && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG
             && own->rooms[i].wait && tally->rooms[i].wait == 0)
         {
@@ -70,9 +62,7 @@ ngx_patient_guard_note_raise(ngx_patient_guard_lookup_t *lookup,
     ngx_uint_t  i;
 
     for (i = 0; i < lookup->nlimits; i++) {
-        if (ngx_patient_guard_note_of_node(lookup, &lookup->limits[i])
-            || (lookup->limits[i].key && own->rooms[i].wait))
-        {
+        if (ngx_patient_guard_follows(&lookup->limits[i])) {
             tally->rooms[i] = own->rooms[i];
         }
     }
@@ -234,14 +224,11 @@ ngx_patient_guard_note_others(ngx_patient_guard_shm_t *shm,
     for (i = 0; i < lookup->nlimits; i++) {
 
         if (ngx_patient_guard_apart(lookup, lookup->limits[i].key)) {
-            tally->rooms[i] = own->rooms[i];
 
-        } else if (lookup->limits[i].key) {
+            /* it fitted with much room to spare, or it was not asked for */
 
-            /* Redis may have yet to hear of some */
-
-            tally->rooms[i].total = ngx_max(tally->rooms[i].total,
-                                            own->rooms[i].total);
+            tally->rooms[i].total = own->rooms[i].total;
+            tally->rooms[i].count = own->rooms[i].count;
         }
     }
 

@@ -323,7 +323,6 @@ static ngx_int_t
 ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask, ngx_int_t rc)
 {
     ngx_int_t                   sent;
-    ngx_uint_t                  n;
     ngx_patient_guard_op_t     *op;
     ngx_patient_guard_redis_t  *redis;
 
@@ -339,9 +338,7 @@ ngx_patient_guard_ask_go(ngx_patient_guard_ask_t *ask, ngx_int_t rc)
         return NGX_DONE;
     }
 
-    /* of a cluster's keys each may have to be asked for */
-
-    for (n = 0; rc == NGX_DECLINED && n < NGX_PATIENT_GUARD_KEYS; n++) {
+    if (rc == NGX_DECLINED) {
 
         sent = ngx_patient_guard_merge_now(redis->merge, &op->lookup,
                                            ask->command.deadline,
@@ -581,7 +578,9 @@ ngx_patient_guard_ask_late_handler(ngx_event_t *ev)
     ngx_patient_guard_ask_free(ask);
 
     op->pending = NULL;
+
     ngx_patient_guard_outage(&redis->outage, op, 0);
+
     op->done(op);
 }
 
@@ -594,6 +593,8 @@ ngx_patient_guard_ask_answered_handler(ngx_event_t *ev)
 
     op = ask->op;
     op->pending = NULL;
+
     ngx_patient_guard_ask_free(ask);
+
     op->done(op);
 }

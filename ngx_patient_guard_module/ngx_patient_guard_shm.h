@@ -34,7 +34,6 @@ typedef struct {
     uint64_t                     memory;       /* ms; 0: none is kept */
     ngx_uint_t                   session;      /* proofs are of sessions */
     ngx_uint_t                   fleet;        /* it is kept beside Redis */
-    ngx_uint_t                   cluster;      /* which is several servers */
     uint32_t                     variable;     /* bits: whose count is one */
     uint32_t                     most;         /* count the zone can hold */
 

@@ -2205,7 +2205,21 @@ two limits of policy "$PG_POLICY" bear the name "lookups/1h/remote_addr", give o
 
 
 
-=== TEST 212: a baseline that is none
+=== TEST 212: what many share in a cluster
+--- http_config
+patient_guard_policy $PG_POLICY {
+    account  $remote_user;
+    limit    lookups=1/1h deny per=all;
+    secret   $PG_TMP/good-$PG_STORE;
+    redis    127.0.0.1:6379 mode=cluster;
+}
+--- must_die
+--- error_log
+"per=" of "limit" can't be used with "mode=cluster" in policy "$PG_POLICY": an account and what else limits count by are counted in one step, and lie in different hash slots
+
+
+
+=== TEST 213: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=x;
 --- must_die
@@ -2214,7 +2228,7 @@ invalid value "x" of "baseline", expected factor[:floor] such as "3:20", with a 
 
 
 
-=== TEST 213: a baseline that is none
+=== TEST 214: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=0.05;
 --- must_die
@@ -2223,7 +2237,7 @@ invalid value "0.05" of "baseline", expected factor[:floor] such as "3:20", with
 
 
 
-=== TEST 214: a baseline that is none
+=== TEST 215: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=101;
 --- must_die
@@ -2232,7 +2246,7 @@ invalid value "101" of "baseline", expected factor[:floor] such as "3:20", with 
 
 
 
-=== TEST 215: a baseline that is none
+=== TEST 216: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=3:0;
 --- must_die
@@ -2241,7 +2255,7 @@ invalid value "3:0" of "baseline", expected factor[:floor] such as "3:20", with 
 
 
 
-=== TEST 216: a baseline that is none
+=== TEST 217: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=3:;
 --- must_die
@@ -2250,7 +2264,7 @@ invalid value "3:" of "baseline", expected factor[:floor] such as "3:20", with a
 
 
 
-=== TEST 217: a baseline that is none
+=== TEST 218: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=3:x;
 --- must_die
@@ -2259,7 +2273,7 @@ invalid value "3:x" of "baseline", expected factor[:floor] such as "3:20", with 
 
 
 
-=== TEST 218: a baseline that is none
+=== TEST 219: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=-1;
 --- must_die
@@ -2268,7 +2282,7 @@ invalid value "-1" of "baseline", expected factor[:floor] such as "3:20", with a
 
 
 
-=== TEST 219: a baseline that is none
+=== TEST 220: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=2.0005;
 --- must_die
@@ -2277,7 +2291,7 @@ invalid value "2.0005" of "baseline", expected factor[:floor] such as "3:20", wi
 
 
 
-=== TEST 220: a baseline that is none
+=== TEST 221: a baseline that is none
 --- policy
 limit  patients=5/1h deny baseline=1e3;
 --- must_die
@@ -2286,7 +2300,7 @@ invalid value "1e3" of "baseline", expected factor[:floor] such as "3:20", with 
 
 
 
-=== TEST 221: of what a proof is
+=== TEST 222: of what a proof is
 --- policy
 proof  $remote_port request;
 --- must_die

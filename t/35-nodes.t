@@ -5,7 +5,6 @@ use lib 't/lib';
 use Dns;
 use PatientGuard;
 use BehindCluster;
-use Totals;
 
 use Time::HiRes qw(sleep time);
 
@@ -256,49 +255,3 @@ for my $name (sort keys %odd) {
     cmp_ok(time - $start, '<', 3 * $slow, "$name: soon");
 }
 is(count(0, '\[(?:alert|emerg)\]|exited on'), 0, 'nothing worse');
-
-
-
-=== TEST 10: what many share, on several servers
---- http_config eval: $::aliases
---- policy eval
-<<'END' . ::at('plain') . <<'END'
-account  $http_x_account trusted;
-secret   $PG_KEY;
-END
-limit    lookups=40/1h deny per=all;
-limit    accounts=9/1h deny per=$http_x_site;
-limit    patients=100/1h deny;
-END
---- config eval: $::location
---- after
-$::rig = $::rigs{plain};
-$::rig->settled;
-start_another();
-my $n = 0;
-my $site = sub { totals($_[0], "/?patient=$_[1]", 'X-Site' => 's') };
-for (1 .. 8) {
-    like($site->("account-$_", 1), qr/^200 .*accounts\/1h\/http_x_site=$_,/, "account $_");
-    $n++;
-}
-my $said;
-another {
-    wait_for(sub { $n++; ($said = $site->('account-1', 1)) =~ /all=(\d+),accounts\/1h\/http_x_site=8,/ && $1 == $n });
-};
-is($said, "200 lookups/1h/all=$n,accounts/1h/http_x_site=8,patients/1h=1", 'the other node hears of all');
-another { like($site->('account-9', 1), qr/^200 /, 'the ninth account'); $n++ };
-another { like($site->('account-10', 1), qr/^403 /, 'and no tenth') };
-ok(wait_for(sub { $n++; ($said = $site->('account-1', 1)) =~ /site=9,/ }), 'as is heard here');
-like($site->('account-10', 1), qr/^403 /, 'nor here');
-my $was = $n;
-for (1 .. 80) {
-    last if totals('account-1', '/?patient=1') !~ /^200/;
-    $n++;
-}
-is($n, 40, "of all: not one too many, where all is told");
-like(totals($_, '/?patient=1'), qr/^403 lookups\/1h\/all=40,/, $_) for qw(account-1 account-20);
-another {
-    ok(wait_for(sub { totals('account-2', '/?patient=1') =~ /^403/ }), 'nor there, soon');
-};
-stop_another();
-is(count(0, '\[(?:alert|emerg|crit|error)\]'), 0, 'in order');

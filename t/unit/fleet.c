@@ -101,9 +101,9 @@ static command_t                    late[LATE];
 static int                          nlate;
 static uint64_t                     state, now, proof;
 static int                          nnodes, local, skewed, lenient, was_late,
-                                    bare, taught, tell, cluster, wide;
+                                    bare, taught, tell, wide;
 static int                          lost, comes_late, doubts, passes, opened,
-                                    merged, known, left_out, by_cluster;
+                                    merged, known, left_out;
 static u_char                       sets[65536];
 
 
@@ -446,8 +446,7 @@ ask(node_t *node, ngx_patient_guard_lookup_t *lookup, int charge)
                   - command.text;
 
     charges[charge].apart = (lookup->apart >> SHARED & 1);
-    left_out += charges[charge].apart && !cluster;
-    by_cluster += cluster;
+    left_out += charges[charge].apart;
 
     f = fate();
 
@@ -955,7 +954,6 @@ play(uint64_t seed)
     was_late = 0;
 
     lenient = chance(50);
-    cluster = chance(25);
     wide = chance(50);
 
     draw_limits();
@@ -978,7 +976,6 @@ play(uint64_t seed)
         memcpy(node->shm->widest, limits, sizeof(limits));
         node->shm->nlimits = nlimits;
         node->shm->grants = &grants;
-        node->shm->cluster = cluster;
         node->skew = skewed ? (int64_t) any(8000) - 4000 : 0;
         node->away = 0;
         node->cleared = 0;
@@ -1084,12 +1081,12 @@ main(void)
 
     printf("# %d parcels with %d doubts, %d lost or late, %d came late, "
            "%d passes, %d lookups of known patients, %d challenged here, "
-           "%d left a key out, %d as a cluster wants it\n", merged, doubts,
-           lost, comes_late, passes, known, opened, left_out, by_cluster);
+           "%d left a key out\n", merged, doubts, lost, comes_late, passes,
+           known, opened, left_out);
 
     if (n >= 1000 && broken == NULL) {
         ok(doubts && lost && comes_late && passes && known && opened
-           && left_out && by_cluster,
+           && left_out,
            "the traces come by all that is to be shown");
     }
 
