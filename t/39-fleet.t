@@ -35,6 +35,15 @@ proof          $http_x_proof session;
 limit          patients=1/1h challenge;
 END
 
+# Redis, and how many keys each COUNT names
+our $says_keys = <<'END';
+if (@command && $command[0] =~ /^EVAL/i && !($command[2 + $command[2] + 4] & 16)) {
+    open my $log, '>>', '$PG_TMP/$PG_POLICY.keys' or die;
+    print $log "$command[2]\n";
+}
+$peer->send($peer->real(@command)) if @command;
+END
+
 # what two sessions send, of which the second one has passed a challenge by a
 # proof of so many seconds from now
 sub passed {
@@ -322,12 +331,7 @@ redis    $PG_FAKE prefix=$PG_PREFIX;
 limit    lookups=4000/1h deny per=all;
 limit    patients=100/1h deny;
 --- config eval: $::location
---- fake_redis
-if (@command && $command[0] =~ /^EVAL/i && !($command[2 + $command[2] + 4] & 16)) {
-    open my $log, '>>', '$PG_TMP/$PG_POLICY.keys' or die;
-    print $log "$command[2]\n";
-}
-$peer->send($peer->real(@command)) if @command;
+--- fake_redis eval: $::says_keys
 --- after
 my $keys = "$ENV{PG_TMP}/$PatientGuard::policy.keys";
 my $n = 0;
@@ -352,12 +356,7 @@ limit    lookups=4000/1h deny per=all;
 limit    lookups=3999/1h deny per=$http_x_site;
 limit    addresses=9000/1h deny per=$http_x_group;
 --- config eval: $::location
---- fake_redis
-if (@command && $command[0] =~ /^EVAL/i && !($command[2 + $command[2] + 4] & 16)) {
-    open my $log, '>>', '$PG_TMP/$PG_POLICY.keys' or die;
-    print $log "$command[2]\n";
-}
-$peer->send($peer->real(@command)) if @command;
+--- fake_redis eval: $::says_keys
 --- after
 my $keys = "$ENV{PG_TMP}/$PatientGuard::policy.keys";
 my $many = sub { join ',', map { $_[0] * 100 + $_ } 1 .. 100 };
