@@ -3,18 +3,10 @@
 #include "ngx_patient_guard_fleet.h"
 
 
-/* ms; how long this node knows how a key stands */
-
-#define NGX_PATIENT_GUARD_APART_HEARD  500
-
 /* the smallest count that has much room, and which part of it that is */
 
-#define NGX_PATIENT_GUARD_APART_WIDE   4000
-#define NGX_PATIENT_GUARD_APART_ROOM   4
-
-
-#define ngx_patient_guard_apart_older(then, lookup, ms)                      \
-    ((uint32_t) (lookup)->now - (then) > (ms))
+#define NGX_PATIENT_GUARD_APART_WIDE  4000
+#define NGX_PATIENT_GUARD_APART_ROOM  4
 
 
 void
@@ -34,8 +26,8 @@ ngx_patient_guard_apart_keys(ngx_patient_guard_shm_t *shm,
                 : NULL;
 
         if (fleet
-            && !ngx_patient_guard_apart_older(fleet->heard, lookup,
-                                              NGX_PATIENT_GUARD_APART_HEARD)
+            && !ngx_patient_guard_fleet_older(fleet->heard, lookup,
+                                              NGX_PATIENT_GUARD_FLEET_HOLDS)
             && ngx_patient_guard_apart_wide(lookup, tally, key))
         {
             lookup->apart |= (uint32_t) 1 << key;

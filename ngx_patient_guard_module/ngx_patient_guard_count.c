@@ -252,7 +252,7 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
     uint32_t set_state, uint32_t *count_states)
 {
     uint32_t                    state;
-    ngx_uint_t                  i, apart;
+    ngx_uint_t                  i;
     ngx_patient_guard_ref_t     ref;
     ngx_patient_guard_limit_t  *limit;
 
@@ -272,21 +272,13 @@ ngx_patient_guard_charge(ngx_patient_guard_node_t *node,
             continue;
         }
 
-        apart = ngx_patient_guard_apart(lookup, limit->key);
-
         if (ngx_patient_guard_keeps_set(limit)) {
             ngx_patient_guard_charge_set(node, ref, lookup, limit,
-                                         weighed[i].slice,
-                                         apart ? NGX_PATIENT_GUARD_UNSENT
-                                               : set_state);
+                                         weighed[i].slice, set_state);
 
         } else {
-            state = apart ? NGX_PATIENT_GUARD_UNSENT
-                          : count_states[limit->key];
-
-            if (ngx_patient_guard_follows(limit)) {
-                state = NGX_PATIENT_GUARD_SENT;
-            }
+            state = ngx_patient_guard_follows(limit)
+                    ? NGX_PATIENT_GUARD_SENT : count_states[limit->key];
 
             ngx_patient_guard_queue_count(node, ref, weighed[i].cost,
                                           weighed[i].slice, state);

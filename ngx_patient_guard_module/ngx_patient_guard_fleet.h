@@ -22,6 +22,14 @@
 #define NGX_PATIENT_GUARD_FLEET_ADDS   (1 + 1 + 2 + 1)
 
 
+/* ms that what Redis has said of an account, or another key, is relied upon */
+#define NGX_PATIENT_GUARD_FLEET_HOLDS  500
+
+/* is a time, ms, low 32 bits, longer ago for the lookup than that? */
+#define ngx_patient_guard_fleet_older(then, lookup, ms)                      \
+    ((uint32_t) (lookup)->now - (then) > (ms))
+
+
 /* made if it is new; "until" as of a queue */
 ngx_patient_guard_fleet_t *ngx_patient_guard_fleet(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t member,

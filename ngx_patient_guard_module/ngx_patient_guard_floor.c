@@ -6,12 +6,8 @@
 #include "ngx_patient_guard_parcel.h"
 
 
-/*
- * How long a refusal holds without asking Redis whether it still does, and
- * how long who the patients are; ms.
- */
+/* ms that a refusal holds without asking Redis who the patients are */
 
-#define NGX_PATIENT_GUARD_FLOOR_ASK   500
 #define NGX_PATIENT_GUARD_FLOOR_SETS  10000
 
 
@@ -45,17 +41,13 @@ static uint32_t  ngx_patient_guard_floor_unsent[NGX_PATIENT_GUARD_KEYS] = {
 };
 
 
-#define ngx_patient_guard_floor_older(then, lookup, ms)                      \
-    ((uint32_t) (lookup)->now - (then) > (ms))
-
-
 ngx_int_t
 ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_uint_t flags)
 {
     ngx_int_t                    rc;
-    ngx_uint_t                   dry_run, refuse;
+    ngx_uint_t                   dry_run;
     ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
 
@@ -95,12 +87,9 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
     dry_run = lookup->dry_run;
     lookup->dry_run = 1;
 
-    refuse = ngx_patient_guard_weigh(shm->node, members, lookup, tally,
-                                     weighed);
-
-    ngx_patient_guard_apart_keys(shm, members, lookup, tally);
-
-    if (!refuse) {
+    if (!ngx_patient_guard_weigh(shm->node, members, lookup, tally,
+                                 weighed))
+    {
         if ((flags & NGX_PATIENT_GUARD_KNOWN)
             && ngx_patient_guard_floor_known(shm, members, lookup, tally,
                                              weighed))
@@ -128,6 +117,10 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
                                          flags, dry_run);
 
 done:
+
+    if (rc == NGX_AGAIN) {
+        ngx_patient_guard_apart_keys(shm, members, lookup, tally);
+    }
 
     /* Redis may have lost it */
 
@@ -218,14 +211,14 @@ ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
 
     sets = !tally->challenged && !tally->unproved
            && (ngx_patient_guard_floor_strangers(shm, lookup, tally, weighed)
-               || ngx_patient_guard_floor_older(fleet->told, lookup,
+               || ngx_patient_guard_fleet_older(fleet->told, lookup,
                                                NGX_PATIENT_GUARD_FLOOR_SETS));
 
     if (!(flags & (NGX_PATIENT_GUARD_CHECKED|NGX_PATIENT_GUARD_AWAY))
-        && (ngx_patient_guard_floor_older(fleet->confirmed, lookup,
-                                          NGX_PATIENT_GUARD_FLOOR_ASK)
-            || (sets && ngx_patient_guard_floor_older(fleet->told, lookup,
-                                          NGX_PATIENT_GUARD_FLOOR_ASK))))
+        && (ngx_patient_guard_fleet_older(fleet->confirmed, lookup,
+                                          NGX_PATIENT_GUARD_FLEET_HOLDS)
+            || (sets && ngx_patient_guard_fleet_older(fleet->told, lookup,
+                                          NGX_PATIENT_GUARD_FLEET_HOLDS))))
     {
         ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, sets);
         return NGX_DECLINED;
@@ -341,8 +334,8 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
 
     /* lest a challenge of another node's go unnoticed here */
 
-    if (stale || ngx_patient_guard_floor_older(fleet->heard, lookup,
-                                               NGX_PATIENT_GUARD_FLOOR_ASK))
+    if (stale || ngx_patient_guard_fleet_older(fleet->heard, lookup,
+                                               NGX_PATIENT_GUARD_FLEET_HOLDS))
     {
         ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, 0);
     }
@@ -414,8 +407,8 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
     if ((tally->charged && !lookup->probe)
         || tally->passed
         || (tally->challenged && !challenged)
-        || ngx_patient_guard_floor_older(fleet->heard, lookup,
-                                         NGX_PATIENT_GUARD_FLOOR_ASK))
+        || ngx_patient_guard_fleet_older(fleet->heard, lookup,
+                                         NGX_PATIENT_GUARD_FLEET_HOLDS))
     {
         ngx_patient_guard_outbox_post(shm->node, members, lookup, 0,
                          refuse && ngx_patient_guard_floor_strangers(shm,

@@ -19,6 +19,7 @@
 #define NGX_PATIENT_GUARD_KNOWN    1           /* known patients may pass */
 #define NGX_PATIENT_GUARD_CHECKED  2           /* see NGX_DECLINED */
 #define NGX_PATIENT_GUARD_AWAY     4           /* Redis can't be asked */
+
 /*
  * NGX_OK        answered: the lookup is refused, and that has been heard of
  *               Redis within half a second; or its patients are known and no

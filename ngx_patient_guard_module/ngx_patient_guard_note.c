@@ -5,11 +5,6 @@
 #include "ngx_patient_guard_fleet.h"
 
 
-/* ms between two lookups that are worth hearing how their key stands */
-
-#define NGX_PATIENT_GUARD_NOTE_OFTEN  500
-
-
 static ngx_uint_t ngx_patient_guard_note_undercut(
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
     ngx_patient_guard_tally_t *own);
@@ -126,7 +121,7 @@ ngx_uint_t
 ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
-    uint32_t                     until;
+    uint32_t                     until, states[NGX_PATIENT_GUARD_KEYS];
     ngx_uint_t                   i, more, raised;
     ngx_patient_guard_ref_t      members[NGX_PATIENT_GUARD_KEYS];
     ngx_patient_guard_tally_t    own;
@@ -134,9 +129,12 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t   noted;
     ngx_patient_guard_weighed_t  weighed[NGX_PATIENT_GUARD_LIMITS];
 
-    static uint32_t              sent[NGX_PATIENT_GUARD_KEYS];
-
     ngx_memzero(&own, sizeof(ngx_patient_guard_tally_t));
+
+    for (i = 0; i < NGX_PATIENT_GUARD_KEYS; i++) {
+        states[i] = ngx_patient_guard_apart(lookup, i)
+                    ? NGX_PATIENT_GUARD_UNSENT : NGX_PATIENT_GUARD_SENT;
+    }
 
     /* whom to challenge is the fleet's to say, not this node's counts' */
 
@@ -177,7 +175,7 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
         if (tally->charged) {
             ngx_patient_guard_charge(shm->node, members, &noted, &own,
                                      weighed, NGX_PATIENT_GUARD_SENT,
-                                     sent);
+                                     states);
         }
 
         ngx_patient_guard_note_others(shm, members, lookup, tally, &own);
@@ -217,7 +215,6 @@ ngx_patient_guard_note_others(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_tally_t *own)
 {
-    uint32_t                    now;
     ngx_uint_t                  i, key, apart;
     ngx_patient_guard_fleet_t  *fleet;
 
@@ -232,11 +229,9 @@ ngx_patient_guard_note_others(ngx_patient_guard_shm_t *shm,
         }
     }
 
-    now = (uint32_t) lookup->now;
+    for (key = 1; key < NGX_PATIENT_GUARD_KEYS && tally->charged; key++) {
 
-    for (key = 1; key < NGX_PATIENT_GUARD_KEYS; key++) {
-
-        if (members[key] == 0 || !tally->charged) {
+        if (members[key] == 0) {
             continue;
         }
 
@@ -250,11 +245,12 @@ ngx_patient_guard_note_others(ngx_patient_guard_shm_t *shm,
                                     ngx_patient_guard_lookup_until(lookup));
 
         if (apart
-            || now - fleet->confirmed <= NGX_PATIENT_GUARD_NOTE_OFTEN)
+            || !ngx_patient_guard_fleet_older(fleet->confirmed, lookup,
+                                              NGX_PATIENT_GUARD_FLEET_HOLDS))
         {
             ngx_patient_guard_outbox_post(shm->node, members, lookup, key, 0);
         }
 
-        fleet->confirmed = now;
+        fleet->confirmed = (uint32_t) lookup->now;
     }
 }
