@@ -2,12 +2,16 @@
 /*
  * What Redis answers, up to the verdict.  An input is the call, and bytes:
  *
- *     flags 1 (1 SYNC, 2 exempt, 4 SYNC that asks for the sets)
+ *     flags 1 (1 SYNC, 2 exempt, 4 SYNC that asks for the sets, 8 proofs are
+ *              of sessions)
  *     | limits 1 | action and signal of each 1 | pieces 1 | bytes
  *
  * The bytes are heard as a whole and in pieces, which makes no difference.
  * What is accepted goes together: who was not charged is not let through.
  * Then they are heard as what a cluster says of its slots.
+ *
+ * With FUZZ_SEEDS in the environment, some of the inputs have to be accepted:
+ * seeds of a format that nobody speaks any more are noticed.
  */
 
 
@@ -46,6 +50,17 @@ typedef struct {
 } heard_t;
 
 
+/* how many inputs reached what */
+
+static struct {
+    ngx_uint_t                    tallies;
+    ngx_uint_t                    refusals;
+    ngx_uint_t                    unproved;
+    ngx_uint_t                    news;
+    ngx_uint_t                    dues;
+} accepted;
+
+
 static void
 ask(asked_t *asked, input_t *in)
 {
@@ -75,6 +90,7 @@ ask(asked_t *asked, input_t *in)
     asked->lookup.nlimits = nlimits;
     asked->lookup.grants = &asked->grants;
     asked->lookup.exempt = (flags & 2) != 0;
+    asked->lookup.session = (flags & 8) != 0;
 
     asked->parcel.limits = asked->limits;
     asked->parcel.nlimits = nlimits;
@@ -82,6 +98,7 @@ ask(asked_t *asked, input_t *in)
     asked->parcel.number = flags >> 4;
     asked->parcel.sets = (flags & 4) != 0;
     asked->parcel.novel = flags >> 5;
+    asked->parcel.session = (flags & 8) != 0;
 }
 
 
@@ -126,14 +143,17 @@ tally_holds(asked_t *asked, ngx_str_t *text, heard_t *heard)
     decision = &heard->decision;
 
     must(is_ours(text));
-    must(blanks(text) == 6 + 3 * asked->lookup.nlimits);
+    must(blanks(text) == 8 + 3 * asked->lookup.nlimits);
     must(tally->source == NGX_PATIENT_GUARD_FROM_REDIS);
     must(!tally->outage);
     must(tally->challenger <= asked->lookup.nlimits);
     must(tally->challenged == (tally->since != 0));
+    must(!tally->unproved || (tally->due.since && !tally->challenged));
+    must((tally->due.since != 0) == (tally->due.until != 0));
+    must(!tally->due.since || asked->lookup.session);
     must(tally->grants_wait <= LONGEST);
 
-    over = tally->challenged;
+    over = tally->challenged || tally->unproved;
 
     for (i = 0; i < asked->lookup.nlimits; i++) {
         must(tally->rooms[i].wait <= LONGEST);
@@ -163,6 +183,8 @@ news_hold(asked_t *asked, ngx_str_t *text, ngx_patient_guard_news_t *news)
     must(news->challenger <= asked->parcel.nlimits);
     must(!news->superseded || asked->parcel.number);
     must(news->novel <= asked->parcel.novel);
+    must((news->due.since != 0) == (news->due.until != 0));
+    must(!news->due.since || asked->parcel.session);
 
     for (i = 0; i < asked->parcel.nlimits; i++) {
         image = &news->images[i];
@@ -215,6 +237,8 @@ judge(asked_t *asked, ngx_patient_guard_reply_t *reply, heard_t *heard)
                                                       &asked->parcel, &news);
         if (heard->accepted == NGX_OK) {
             news_hold(asked, &text, &news);
+            accepted.news++;
+            accepted.dues += news.due.since != 0;
         }
 
     } else {
@@ -223,6 +247,9 @@ judge(asked_t *asked, ngx_patient_guard_reply_t *reply, heard_t *heard)
                                                &heard->tally);
         if (heard->accepted == NGX_OK) {
             tally_holds(asked, &text, heard);
+            accepted.tallies++;
+            accepted.refusals += !heard->tally.charged;
+            accepted.unproved += heard->tally.unproved;
 
         } else {
             memset(&heard->tally, 0, sizeof(heard->tally));
@@ -357,10 +384,22 @@ hear_tree(input_t in)
 }
 
 
+static void
+seeds_hold(void)
+{
+    must(accepted.tallies && accepted.refusals && accepted.unproved);
+    must(accepted.news && accepted.dues);
+}
+
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     fuzz_init();
+
+    if (getenv("FUZZ_SEEDS")) {
+        must(atexit(seeds_hold) == 0);
+    }
 
     return 0;
 }
