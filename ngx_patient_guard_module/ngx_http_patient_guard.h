@@ -144,6 +144,7 @@ typedef struct {
     unsigned                             requests:1; /* bodies of requests */
     unsigned                             responses:1;  /* and of responses */
                                                      /*   are looked into  */
+    unsigned                             headers:1;  /* are sent somewhere */
 } ngx_http_patient_guard_main_conf_t;
 
 
@@ -164,6 +165,7 @@ typedef struct {
     ngx_http_patient_guard_match_t      *response;   /*   as these */
     ngx_http_complex_value_t            *records;
     ngx_http_patient_guard_gate_t       *gate;
+    ngx_flag_t                           headers;
 } ngx_http_patient_guard_loc_conf_t;
 
 

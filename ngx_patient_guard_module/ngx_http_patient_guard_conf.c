@@ -69,6 +69,7 @@ ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf)
     lcf->response = NGX_CONF_UNSET_PTR;
     lcf->records = NGX_CONF_UNSET_PTR;
     lcf->gate = NGX_CONF_UNSET_PTR;
+    lcf->headers = NGX_CONF_UNSET;
 
     return lcf;
 }
@@ -109,6 +110,7 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_ptr_value(conf->response, prev->response, NULL);
     ngx_conf_merge_ptr_value(conf->records, prev->records, NULL);
     ngx_conf_merge_ptr_value(conf->gate, prev->gate, NULL);
+    ngx_conf_merge_value(conf->headers, prev->headers, 0);
 
     if (conf->name.data == NULL || ngx_strcmp(conf->name.data, "off") == 0) {
         return NGX_CONF_OK;
@@ -118,6 +120,8 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
     policies = mcf->policies.elts;
+
+    mcf->headers |= conf->headers;
 
     for (i = 0; i < mcf->policies.nelts; i++) {
 

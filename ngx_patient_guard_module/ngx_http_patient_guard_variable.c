@@ -20,6 +20,10 @@ static ngx_int_t ngx_http_patient_guard_account_alias(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_patient_guard_patient_alias(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_patient_guard_patient_aliases(ngx_pool_t *pool,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_patient_guard_policy_name(ngx_pool_t *pool,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_patient_guard_source(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value);
 static ngx_int_t ngx_http_patient_guard_dry_run(ngx_pool_t *pool,
@@ -48,6 +52,10 @@ static struct {
       ngx_http_patient_guard_account_alias },
     { ngx_string("patient_guard_patient"),
       ngx_http_patient_guard_patient_alias },
+    { ngx_string("patient_guard_patients"),
+      ngx_http_patient_guard_patient_aliases },
+    { ngx_string("patient_guard_policy"),
+      ngx_http_patient_guard_policy_name },
     { ngx_string("patient_guard_source"), ngx_http_patient_guard_source },
     { ngx_string("patient_guard_dry_run"), ngx_http_patient_guard_dry_run }
 };
@@ -313,6 +321,52 @@ ngx_http_patient_guard_patient_alias(ngx_pool_t *pool,
     }
 
     ngx_patient_guard_patient_hex(value->data, patient);
+
+    return NGX_OK;
+}
+
+
+/* of all that the request named and, as far as it went, the response */
+
+static ngx_int_t
+ngx_http_patient_guard_patient_aliases(ngx_pool_t *pool,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    if (ctx->patients.n == 0) {
+        return ngx_http_patient_guard_patient_alias(pool, ctx, value);
+    }
+
+    p = ngx_pnalloc(pool,
+                    ctx->patients.n * (NGX_PATIENT_GUARD_PATIENT_HEX + 1));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->data = p;
+
+    for (i = 0; i < ctx->patients.n; i++) {
+
+        if (i) {
+            *p++ = ',';
+        }
+
+        p = ngx_patient_guard_patient_hex(p, ctx->patients.named[i].current);
+    }
+
+    value->len = p - value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_policy_name(ngx_pool_t *pool,
+    ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
+{
+    *value = ctx->policy->name;
 
     return NGX_OK;
 }

@@ -3,6 +3,7 @@
 #include "ngx_http_patient_guard_block.h"
 #include "ngx_http_patient_guard_body.h"
 #include "ngx_http_patient_guard_conf.h"
+#include "ngx_http_patient_guard_headers.h"
 #include "ngx_http_patient_guard_match.h"
 #include "ngx_http_patient_guard_phase.h"
 #include "ngx_http_patient_guard_redis.h"
@@ -87,6 +88,13 @@ static ngx_command_t  ngx_http_patient_guard_commands[] = {
       0,
       NULL },
 
+    { ngx_string("patient_guard_headers"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_patient_guard_loc_conf_t, headers),
+      NULL },
+
     { ngx_string("patient_guard_log_level"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_patient_guard_choice,
@@ -163,6 +171,12 @@ ngx_http_patient_guard_init(ngx_conf_t *cf)
     if (mcf->requests) {
         ngx_http_patient_guard_body_init();
     }
+
+    if (mcf->headers) {
+        ngx_http_patient_guard_headers_init();
+    }
+
+    /* before the headers: what is held back may be refused yet */
 
     if (mcf->responses) {
         ngx_http_patient_guard_response_init();

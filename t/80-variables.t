@@ -681,3 +681,39 @@ like(told($uri), qr{^403 deny\|lookups/2h\|1\|1\|3[67]\d\d\|A\|P\|$store\|0$},
      'until there is a grant, in an hour');
 like(told($uri), qr{^403 deny\|lookups/2h\|1\|1\|3[67]\d\d\|A\|P\|$again\|0$},
      'as Redis has heard');
+
+
+
+=== TEST 24: all patients, of the request and of the response, and the policy
+--- policy
+account  $http_x_account trusted;
+limit    patients=9/1h deny;
+--- http_config
+log_format all '$patient_guard_policy $patient_guard_patients'
+               ' $patient_guard_patient';
+--- config
+location / {
+    patient_guard                 $PG_POLICY;
+    patient_guard_patient         $arg_patient;
+    patient_guard_response_match  'id=(?<patient>\d+)';
+    proxy_pass                    http://$PG_PORTAL;
+    access_log                    logs/all.log all;
+}
+--- after
+get($_, 'X-Account' => 'dupont')
+    for '/?patient=1', '/?patient=2,1,2', '/?patient=1&x=id=2,id=1,id=3', '/';
+my @lines;
+wait_for(sub {
+    open my $file, '<', server_root() . '/logs/all.log' or return;
+    @lines = map { [split] } <$file>;
+    @lines == 4;
+});
+is(CORE::join(' ', map { $_->[0] } @lines),
+   CORE::join(' ', ($PatientGuard::policy) x 4), 'the policy');
+my ($one) = $lines[0][1];
+my ($two) = $lines[1][1] =~ /^(\w+),/;
+is($lines[0][2], $one, 'the first is one of them');
+is($lines[1][1], "$two,$one", 'each once, as they were named');
+like($lines[2][1], qr/^$one,$two,[0-9a-f]{16}$/, 'those of the response, too');
+like($lines[3][1], qr/^[0-9a-f]{16}$/, 'what stands for a patient');
+is($lines[3][1], $lines[3][2]);
