@@ -148,6 +148,16 @@ typedef struct {
 } ngx_http_patient_guard_main_conf_t;
 
 
+/* a policy that a location names, but is not guarded by */
+
+typedef struct {
+    ngx_str_t                            name;
+    ngx_str_t                            file;       /* that names it */
+    ngx_uint_t                           line;
+    ngx_http_patient_guard_policy_t     *policy;     /* NULL: none */
+} ngx_http_patient_guard_use_t;
+
+
 typedef struct {
     ngx_str_t                            name;       /* of the policy */
     ngx_str_t                            file;       /* that names it */
@@ -166,6 +176,8 @@ typedef struct {
     ngx_http_complex_value_t            *records;
     ngx_http_patient_guard_gate_t       *gate;
     ngx_flag_t                           headers;
+
+    ngx_http_patient_guard_use_t         pass;       /* not inherited */
 } ngx_http_patient_guard_loc_conf_t;
 
 

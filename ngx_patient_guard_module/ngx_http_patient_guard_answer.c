@@ -1,6 +1,7 @@
 
 #include "ngx_http_patient_guard_answer.h"
 #include "ngx_http_patient_guard_challenge.h"
+#include "ngx_http_patient_guard_send.h"
 
 
 #define NGX_HTTP_PATIENT_GUARD_TYPES                                         \
@@ -25,12 +26,10 @@ static ngx_int_t ngx_http_patient_guard_refuse(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
 static ngx_uint_t ngx_http_patient_guard_has_error_page(ngx_http_request_t *r,
     ngx_uint_t status);
-static ngx_int_t ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
+static ngx_int_t ngx_http_patient_guard_answer_problem(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
 static ngx_http_patient_guard_problem_t *ngx_http_patient_guard_problem(
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);
-static ngx_table_elt_t *ngx_http_patient_guard_header(ngx_http_request_t *r,
-    const char *name, ngx_str_t *value);
 
 
 static ngx_http_patient_guard_problem_t  ngx_http_patient_guard_quota = {
@@ -292,7 +291,8 @@ ngx_http_patient_guard_refuse(ngx_http_request_t *r,
     }
 
     ngx_http_finalize_request(r,
-                         ngx_http_patient_guard_send_problem(r, ctx, status));
+                              ngx_http_patient_guard_answer_problem(r, ctx,
+                                                                    status));
 
     return NGX_DONE;
 }
@@ -325,14 +325,12 @@ ngx_http_patient_guard_has_error_page(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
+ngx_http_patient_guard_answer_problem(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status)
 {
     u_char                            *p;
     ngx_buf_t                         *b;
-    ngx_int_t                          rc;
     ngx_str_t                         *limit;
-    ngx_chain_t                        out;
     ngx_http_patient_guard_problem_t  *problem;
 
     if (ngx_http_discard_request_body(r) != NGX_OK) {
@@ -367,28 +365,9 @@ ngx_http_patient_guard_send_problem(ngx_http_request_t *r,
     *p++ = '}';
 
     b->last = p;
-    b->last_buf = 1;
-    b->last_in_chain = 1;
 
-    out.buf = b;
-    out.next = NULL;
-
-    /* that of an error_page which led here */
-    r->err_status = 0;
-
-    r->headers_out.status = status;
-    r->headers_out.content_length_n = b->last - b->pos;
-    ngx_str_set(&r->headers_out.content_type, "application/problem+json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.content_type_lowcase = NULL;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    return ngx_http_output_filter(r, &out);
+    return ngx_http_patient_guard_send(r, status, "application/problem+json",
+                                       b);
 }
 
 
@@ -425,28 +404,4 @@ ngx_http_patient_guard_problem(ngx_http_patient_guard_ctx_t *ctx,
     }
 
     return &ngx_http_patient_guard_plain[i].problem;
-}
-
-
-static ngx_table_elt_t *
-ngx_http_patient_guard_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *header;
-
-    header = ngx_list_push(&r->headers_out.headers);
-    if (header == NULL) {
-        return NULL;
-    }
-
-    header->hash = 1;
-    header->key.data = (u_char *) name;
-    header->key.len = ngx_strlen(name);
-    header->value = *value;
-
-#if (nginx_version >= 1023000)
-    header->next = NULL;
-#endif
-
-    return header;
 }

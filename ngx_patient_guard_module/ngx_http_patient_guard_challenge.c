@@ -470,12 +470,12 @@ ngx_http_patient_guard_challenge_location(ngx_http_request_t *r,
 
     state.account = ctx->op.lookup.account;
     state.expires = ngx_time() + NGX_PATIENT_GUARD_TOKEN_TIME;
+    state.since = ctx->op.tally.challenged ? ctx->op.tally.since
+                                           : ctx->op.tally.due.since;
     state.path = r->unparsed_uri;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
-        || state.path.len == 0 || state.path.data[0] != '/'
-        || (state.path.len > 1
-            && (state.path.data[1] == '/' || state.path.data[1] == '\\')))
+        || !ngx_patient_guard_token_returns(&state.path))
     {
         ngx_str_set(&state.path, "/");
     }

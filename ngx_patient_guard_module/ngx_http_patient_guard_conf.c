@@ -2,6 +2,12 @@
 #include "ngx_http_patient_guard_conf.h"
 
 
+static ngx_http_patient_guard_policy_t *ngx_http_patient_guard_find_policy(
+    ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_http_patient_guard_pass_policy(ngx_conf_t *cf,
+    ngx_http_patient_guard_use_t *pass);
+
+
 ngx_conf_enum_t  ngx_http_patient_guard_unmatched_values[] = {
     { ngx_string("uri"), NGX_HTTP_PATIENT_GUARD_UNMATCHED_URI },
     { ngx_string("ignore"), NGX_HTTP_PATIENT_GUARD_UNMATCHED_IGNORE },
@@ -58,6 +64,7 @@ ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf)
      *     lcf->line = 0;
      *     lcf->policy = NULL;
      *     lcf->nir = 0;
+     *     lcf->pass = { { 0, NULL }, { 0, NULL }, 0, NULL };
      */
 
     lcf->dry_run = NGX_CONF_UNSET;
@@ -82,8 +89,7 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_patient_guard_loc_conf_t *prev = parent;
     ngx_http_patient_guard_loc_conf_t *conf = child;
 
-    ngx_uint_t                            i, gated;
-    ngx_http_patient_guard_policy_t     **policies;
+    ngx_uint_t                            gated;
     ngx_http_patient_guard_main_conf_t   *mcf;
 
     if (conf->name.data == NULL) {
@@ -112,46 +118,93 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_ptr_value(conf->gate, prev->gate, NULL);
     ngx_conf_merge_value(conf->headers, prev->headers, 0);
 
+    if (conf->pass.name.data
+        && ngx_http_patient_guard_pass_policy(cf, &conf->pass) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->name.data == NULL || ngx_strcmp(conf->name.data, "off") == 0) {
         return NGX_CONF_OK;
     }
 
-    /* all blocks are read by now: a policy may stand behind its use */
+    conf->policy = ngx_http_patient_guard_find_policy(cf, &conf->name);
+
+    if (conf->policy == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown policy \"%V\" in \"patient_guard\", expected "
+                      "the name of a \"patient_guard_policy\" or \"off\" in "
+                      "%V:%ui",
+                      &conf->name, &conf->file, conf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
+    mcf->headers |= conf->headers;
+
+    if (gated && conf->response == NULL && conf->records == NULL) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"patient_guard_response_gate on\" beside "
+                      "\"patient_guard %V\" in %V:%ui holds nothing, for no "
+                      "response is counted there: add "
+                      "\"patient_guard_response_match\" or "
+                      "\"patient_guard_records\"",
+                      &conf->name, &conf->file, conf->line);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* all blocks are read by now: a policy may stand behind its use */
+
+static ngx_http_patient_guard_policy_t *
+ngx_http_patient_guard_find_policy(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                            i;
+    ngx_http_patient_guard_policy_t     **policies;
+    ngx_http_patient_guard_main_conf_t   *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
     policies = mcf->policies.elts;
 
-    mcf->headers |= conf->headers;
-
     for (i = 0; i < mcf->policies.nelts; i++) {
 
-        if (policies[i]->name.len == conf->name.len
-            && ngx_strncmp(policies[i]->name.data, conf->name.data,
-                           conf->name.len)
-               == 0)
+        if (policies[i]->name.len == name->len
+            && ngx_strncmp(policies[i]->name.data, name->data, name->len) == 0)
         {
-            conf->policy = policies[i];
-
-            if (gated && conf->response == NULL && conf->records == NULL) {
-                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                              "\"patient_guard_response_gate on\" beside "
-                              "\"patient_guard %V\" in %V:%ui holds nothing, "
-                              "for no response is counted there: add "
-                              "\"patient_guard_response_match\" or "
-                              "\"patient_guard_records\"",
-                              &conf->name, &conf->file, conf->line);
-            }
-
-            return NGX_CONF_OK;
+            return policies[i];
         }
     }
 
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "unknown policy \"%V\" in \"patient_guard\", expected the "
-                  "name of a \"patient_guard_policy\" or \"off\" in %V:%ui",
-                  &conf->name, &conf->file, conf->line);
+    return NULL;
+}
 
-    return NGX_CONF_ERROR;
+
+static ngx_int_t
+ngx_http_patient_guard_pass_policy(ngx_conf_t *cf,
+    ngx_http_patient_guard_use_t *pass)
+{
+    pass->policy = ngx_http_patient_guard_find_policy(cf, &pass->name);
+
+    if (pass->policy == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown policy \"%V\" in \"patient_guard_pass\", "
+                      "expected the name of a \"patient_guard_policy\" in "
+                      "%V:%ui", &pass->name, &pass->file, pass->line);
+        return NGX_ERROR;
+    }
+
+    if (pass->policy->proof_session) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"patient_guard_pass %V\" would pass for all sessions "
+                      "of the account, and \"proof ... session\" of that "
+                      "policy wants each to prove itself: use one of them in "
+                      "%V:%ui", &pass->name, &pass->file, pass->line);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

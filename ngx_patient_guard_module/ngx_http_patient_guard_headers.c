@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_headers.h"
+#include "ngx_http_patient_guard_send.h"
 #include "ngx_http_patient_guard_variable.h"
 
 
@@ -72,8 +73,8 @@ ngx_http_patient_guard_headers_add(ngx_http_request_t *r,
 {
     size_t                       size;
     u_char                      *p;
+    ngx_str_t                    value;
     ngx_uint_t                   i;
-    ngx_table_elt_t             *header;
     ngx_patient_guard_limit_t   *limit;
     ngx_patient_guard_lookup_t  *lookup;
 
@@ -86,20 +87,11 @@ ngx_http_patient_guard_headers_add(ngx_http_request_t *r,
     }
 
     p = ngx_pnalloc(r->pool, size);
-    header = ngx_list_push(&r->headers_out.headers);
-
-    if (p == NULL || header == NULL) {
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    header->hash = 1;
-    header->key.data = (u_char *) name;
-    header->key.len = ngx_strlen(name);
-    header->value.data = p;
-
-#if (nginx_version >= 1023000)
-    header->next = NULL;
-#endif
+    value.data = p;
 
     for (i = 0; i < lookup->nlimits; i++) {
 
@@ -112,17 +104,15 @@ ngx_http_patient_guard_headers_add(ngx_http_request_t *r,
         /* a name has no character that a quoted string would want escaped */
 
         p = ngx_sprintf(p, "%s\"%V\"",
-                        p == header->value.data ? "" : ", ", &limit->name);
+                        p == value.data ? "" : ", ", &limit->name);
         p = member(p, limit, &ctx->op.tally.rooms[i]);
     }
 
-    header->value.len = p - header->value.data;
+    value.len = p - value.data;
 
-    if (header->value.len == 0) {
-        header->hash = 0;
-    }
-
-    return NGX_OK;
+    return value.len == 0
+           || ngx_http_patient_guard_header(r, name, &value)
+           ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -12,8 +12,6 @@ static ngx_int_t ngx_http_patient_guard_patients(ngx_http_request_t *r,
 static ngx_int_t ngx_http_patient_guard_nobody(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_loc_conf_t *lcf);
-static ngx_int_t ngx_http_patient_guard_login(ngx_http_request_t *r,
-    ngx_http_patient_guard_ctx_t *ctx);
 static ngx_uint_t ngx_http_patient_guard_has_control(ngx_str_t *login);
 static ngx_int_t ngx_http_patient_guard_claims(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
@@ -360,9 +358,7 @@ ngx_http_patient_guard_patients(ngx_http_request_t *r,
 }
 
 
-/* the first value that is not empty; NGX_DECLINED if there is none fit */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_patient_guard_login(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {

@@ -32,6 +32,13 @@ ngx_int_t ngx_http_patient_guard_identify(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx,
     ngx_http_patient_guard_loc_conf_t *lcf);
 
+/*
+ * Whose the request is: the account of the lookup, by the first value that is
+ * not empty.  NGX_DECLINED if there is none fit, NGX_ERROR if memory is short.
+ */
+ngx_int_t ngx_http_patient_guard_login(ngx_http_request_t *r,
+    ngx_http_patient_guard_ctx_t *ctx);
+
 /* ms since the epoch, by the clock of the request */
 uint64_t ngx_http_patient_guard_now(ngx_http_patient_guard_ctx_t *ctx);
 

@@ -5,6 +5,8 @@
 
 static ngx_int_t ngx_http_patient_guard_ask(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
+static ngx_int_t ngx_http_patient_guard_count(
+    ngx_http_patient_guard_ctx_t *ctx);
 static ngx_int_t ngx_http_patient_guard_settle(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 static ngx_int_t ngx_http_patient_guard_hold(ngx_http_request_t *r,
@@ -104,6 +106,31 @@ static ngx_int_t
 ngx_http_patient_guard_ask(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {
+    if (ngx_http_patient_guard_count(ctx) == NGX_AGAIN) {
+        return ngx_http_patient_guard_wait(ctx,
+                                           ngx_http_patient_guard_settle);
+    }
+
+    return ngx_http_patient_guard_settle(r, ctx);
+}
+
+
+ngx_int_t
+ngx_http_patient_guard_query(ngx_http_patient_guard_ctx_t *ctx)
+{
+    if (ngx_http_patient_guard_count(ctx) == NGX_AGAIN) {
+        return ngx_http_patient_guard_wait(ctx, NULL);
+    }
+
+    return ngx_http_patient_guard_queried(ctx);
+}
+
+
+/* NGX_AGAIN, or NGX_OK: the tally is filled */
+
+static ngx_int_t
+ngx_http_patient_guard_count(ngx_http_patient_guard_ctx_t *ctx)
+{
     ngx_int_t                    rc;
     ngx_patient_guard_store_t   *store;
     ngx_patient_guard_lookup_t  *lookup;
@@ -123,17 +150,13 @@ ngx_http_patient_guard_ask(ngx_http_request_t *r,
 
     rc = store->count(store, &ctx->op);
 
-    if (rc == NGX_AGAIN) {
-        return ngx_http_patient_guard_wait(ctx,
-                                           ngx_http_patient_guard_settle);
-    }
-
     if (rc == NGX_ERROR) {
         ngx_memzero(&ctx->op.tally, sizeof(ngx_patient_guard_tally_t));
         ctx->op.tally.outage = 1;
+        return NGX_OK;
     }
 
-    return ngx_http_patient_guard_settle(r, ctx);
+    return rc;
 }
 
 

@@ -27,6 +27,19 @@ ngx_int_t ngx_http_patient_guard_verdict(ngx_http_request_t *r,
 ngx_int_t ngx_http_patient_guard_verdict_next(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 
+/*
+ * Asks, and decides nothing: for who is no lookup.
+ *
+ * NGX_OK        the tally is filled;
+ * NGX_DECLINED  no store answers;
+ * NGX_AGAIN     ctx->resume() will be called, then it is as
+ *               ngx_http_patient_guard_queried() says.
+ */
+ngx_int_t ngx_http_patient_guard_query(ngx_http_patient_guard_ctx_t *ctx);
+
+#define ngx_http_patient_guard_queried(ctx)                                  \
+    ((ctx)->op.tally.outage ? NGX_DECLINED : NGX_OK)
+
 /* a refusal for want of what a lookup needs, by this status */
 void ngx_http_patient_guard_verdict_refuse(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx, ngx_uint_t status);

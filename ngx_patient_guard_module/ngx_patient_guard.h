@@ -190,6 +190,8 @@ typedef struct {
     unsigned                     unnamed:1;
     unsigned                     probe:1;
 
+    unsigned                     asks:1;       /* Redis is asked, whatever */
+                                               /*   is known here          */
     unsigned                     learns:1;     /* what is usual: of a node */
                                                /*   alone                  */
     unsigned                     told:1;       /* "novel" is, by Redis, */

@@ -311,6 +311,10 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     ngx_uint_t                  i, stale;
     ngx_patient_guard_fleet_t  *fleet;
 
+    if (lookup->asks) {
+        return 0;
+    }
+
     for (i = 0; i < lookup->nlimits; i++) {
 
         if (weighed[i].cost) {

@@ -5,6 +5,7 @@
 #include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_headers.h"
 #include "ngx_http_patient_guard_match.h"
+#include "ngx_http_patient_guard_pass.h"
 #include "ngx_http_patient_guard_phase.h"
 #include "ngx_http_patient_guard_redis.h"
 #include "ngx_http_patient_guard_response.h"
@@ -93,6 +94,13 @@ static ngx_command_t  ngx_http_patient_guard_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_patient_guard_loc_conf_t, headers),
+      NULL },
+
+    { ngx_string("patient_guard_pass"),
+      NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_CONF_TAKE1,
+      ngx_http_patient_guard_pass,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("patient_guard_log_level"),

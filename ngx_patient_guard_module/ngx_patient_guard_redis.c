@@ -140,7 +140,7 @@ ngx_patient_guard_redis_count(ngx_patient_guard_store_t *store,
         return NGX_OK;
     }
 
-    rc = redis->conf->local
+    rc = redis->conf->local && !op->lookup.asks
          ? ngx_patient_guard_floor_count(redis->shm, &op->lookup, &op->tally,
                                          NULL, 1)
          : ngx_patient_guard_floor_answer(redis->shm, &op->lookup, &op->tally,

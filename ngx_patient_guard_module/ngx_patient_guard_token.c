@@ -5,11 +5,11 @@
 #include <openssl/rand.h>
 
 
-#define NGX_PATIENT_GUARD_TOKEN_VERSION  1
+#define NGX_PATIENT_GUARD_TOKEN_VERSION  2
 #define NGX_PATIENT_GUARD_TOKEN_IV       12
 #define NGX_PATIENT_GUARD_TOKEN_TAG      16
 #define NGX_PATIENT_GUARD_TOKEN_FIXED                                        \
-    (sizeof(uint64_t) + sizeof(ngx_patient_guard_account_t))
+    (2 * sizeof(uint64_t) + sizeof(ngx_patient_guard_account_t))
 
 /* characters, with the longest path */
 #define NGX_PATIENT_GUARD_TOKEN_MAX                                          \
@@ -56,6 +56,7 @@ ngx_patient_guard_token_seal(const u_char key[32], ngx_str_t *policy,
 
     p = ngx_cpymem(plain, &state->expires, sizeof(uint64_t));
     p = ngx_cpymem(p, &state->account, sizeof(ngx_patient_guard_account_t));
+    p = ngx_cpymem(p, &state->since, sizeof(uint64_t));
     ngx_memcpy(p, path.data, path.len);
 
     p = raw.data;
@@ -124,11 +125,37 @@ ngx_patient_guard_token_open(const u_char key[32], ngx_str_t *policy,
     ngx_memcpy(&state->expires, plain, sizeof(uint64_t));
     ngx_memcpy(&state->account, plain + sizeof(uint64_t),
                sizeof(ngx_patient_guard_account_t));
+    ngx_memcpy(&state->since, plain + sizeof(uint64_t)
+                              + sizeof(ngx_patient_guard_account_t),
+               sizeof(uint64_t));
 
     state->path.data = plain + NGX_PATIENT_GUARD_TOKEN_FIXED;
     state->path.len = len - NGX_PATIENT_GUARD_TOKEN_FIXED;
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_patient_guard_token_returns(ngx_str_t *path)
+{
+    size_t  i;
+
+    if (path->len == 0 || path->data[0] != '/'
+        || (path->len > 1 && path->data[1] == '/'))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < path->len; i++) {
+        if (path->data[i] <= ' ' || path->data[i] == 0x7f
+            || path->data[i] == '\\')
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

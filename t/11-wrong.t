@@ -1389,21 +1389,21 @@ unknown directive "patient_guard_api"
 
 
 
-=== TEST 139: what is not built is unknown: patient_guard_pass
+=== TEST 139: a pass of no policy
 --- config
-location /passed { patient_guard_pass practitioners; }
+location /passed { patient_guard_pass; }
 --- must_die
 --- error_log
-unknown directive "patient_guard_pass"
+invalid number of arguments in "patient_guard_pass" directive
 
 
 
-=== TEST 140: what is not built is unknown: patient_guard_headers
+=== TEST 140: headers that are neither on nor off
 --- config
-patient_guard_headers  on;
+patient_guard_headers  yes;
 --- must_die
 --- error_log
-unknown directive "patient_guard_headers"
+invalid value "yes" in "patient_guard_headers" directive, it must be "on" or "off"
 
 
 

@@ -375,3 +375,38 @@ is(PatientGuard::slurp($keys) =~ s/\n//gr, '22233', 'as is what has a small coun
 unlink $keys;
 is((split ' ', totals('a', '/?patient=1', 'X-Group' => 1))[0], 200) for 1 .. 20;
 is(PatientGuard::slurp($keys) =~ s/\n//gr, '3' x 20, 'and whatever keeps a set');
+
+
+
+=== TEST 15: a state is good once, on whatever node
+--- policy
+account   $http_x_account trusted;
+limit     patients=2/1d challenge;
+challenge redirect /sso;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+}
+location /pass {
+    patient_guard_pass     $PG_POLICY;
+}
+--- after
+my $read = sub { get("/?patient=$_[0]", 'X-Account' => 'a', Accept => 'text/html') };
+my $state = sub { ($read->($_[0])->{headers}{location} // '') =~ /state=(.*)/ ? $1 : undef };
+my $pass = sub { get("/pass?state=$_[0]", 'X-Account' => 'a')->{status} };
+start_another();
+is($read->($_)->{status}, 200) for 1, 2;
+my @states = map { $state->(3) } 1, 2;
+another { is($pass->($states[0]), 303, 'a node that knows nothing of it') };
+is($pass->($states[0]), 403, 'no more here');
+another { is($pass->($_), 403, 'nor there') } for @states;
+ok(wait_for(sub { $read->(3)->{status} == 200 }), 'passed here as well');
+another { $read->($_) for 4, 5 };
+another { is($pass->($_), 403, 'the next challenge is another') } for @states;
+is($pass->($_), 403) for @states;
+my $next;
+another { $next = $state->(6) };
+is($pass->($next), 303);
+stop_another();

@@ -391,3 +391,63 @@ for my $uri (qw(/accel /named /auth /error)) {
                        // '-' } 1 .. 3), '1 2 2', $uri);
 }
 is(logged('\[(?:alert|crit|emerg)\]'), 0, 'nothing is wrong');
+
+
+
+=== TEST 10: who comes back from the step-up, and hangs up while Redis thinks
+--- policy
+account        $http_x_account trusted;
+redis          $PG_FAKE prefix=$PG_PREFIX;
+redis_timeout  10s;
+on_outage      deny;
+limit          patients=1/1h challenge;
+challenge      redirect /sso;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+}
+location /pass {
+    patient_guard_pass     $PG_POLICY;
+}
+--- fake_redis
+return unless @command;
+my $slow = "$PG_TMP/$PG_POLICY.slow";
+if (-e $slow) {
+    $peer->pause(0.01) while -e $slow;
+    return $peer->close if -e "$slow.away";
+}
+$peer->send($peer->real(@command));
+--- after
+my $slow = "$ENV{PG_TMP}/$PatientGuard::policy.slow";
+my $touch = sub { open my $file, '>', $_[0] or die; };
+my $read = sub { get('/?patient=' . shift, 'X-Account' => 'dupont', Accept => 'text/html') };
+is($read->(1)->{status}, 200);
+my ($state) = ($read->(2)->{headers}{location} // '') =~ /state=(.*)/;
+for my $reset (0, 1) {
+    my $asked = fake_commands();
+    $touch->($slow);
+    my $client = asking("/pass?state=$state");
+    wait_for(sub { logged('GET /pass') > $reset });
+    sleep 0.05;
+    hang_up($client, $reset);
+    ok(wait_for(sub { logged('client prematurely closed') > 0 || logged('http finalize request: 499') > $reset }), 'noticed');
+    unlink $slow;
+    wait_for(sub { fake_commands() > $asked });
+}
+is(get("/pass?state=$state", 'X-Account' => 'dupont')->{status}, 403,
+   'what was asked was carried out');
+is($read->(2)->{status}, 200, 'passed');
+($state) = ($read->(3)->{headers}{location} // '') =~ /state=(.*)/;
+$touch->("$slow.away");
+$touch->($slow);
+my $client = asking("/pass?state=$state", 'Connection: close');
+sleep 0.05;
+unlink $slow;
+my $answer = PatientGuard::answer(do { local $/; <$client> });
+is($answer->{status}, 503, 'no store answers');
+like($answer->{body}, qr/"detail":"no store answers: try again in a moment"/);
+unlink "$slow.away";
+ok(wait_for(sub { get("/pass?state=$state", 'X-Account' => 'dupont')->{status} == 303 }), 'and then one does');
+is(logged('\[(?:alert|crit|emerg)\]'), 0, 'nothing is wrong');

@@ -61,6 +61,7 @@ opens(ngx_str_t *token, ngx_patient_guard_token_t *sealed, ngx_pool_t *pool)
     must(ngx_patient_guard_token_open(key, &policy, token, pool, &state)
          == NGX_OK);
     must(state.expires == sealed->expires);
+    must(state.since == sealed->since);
     must(memcmp(&state.account, &sealed->account, sizeof(state.account))
          == 0);
     must(state.path.len == path.len);
@@ -196,6 +197,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ((u_char *) &state.account)[i] = input_byte(&in);
     }
 
+    state.since = state.expires ^ state.account.word[0];
     state.path = input_copy(&in, input_short(&in)
                                  % (NGX_PATIENT_GUARD_TOKEN_PATH + 64));
 

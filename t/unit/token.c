@@ -6,7 +6,7 @@
 #include "tap.h"
 
 
-#define FORGED  100000
+#define FORGED  1000000
 
 
 void ngx_stub_free(void);
@@ -25,6 +25,7 @@ seal(const char *path, size_t len)
     state.account.word[0] = 0x0123456789abcdefULL;
     state.account.word[1] = 0xfedcba9876543210ULL;
     state.expires = 1647000900;
+    state.since = 1647000000123;
     state.path.data = (u_char *) path;
     state.path.len = len;
 
@@ -85,6 +86,7 @@ what_is_sealed_is_opened(void)
 
         wrong += open_token(token, &state) != NGX_OK
                  || state.expires != 1647000900
+                 || state.since != 1647000000123
                  || state.account.word[0] != 0x0123456789abcdefULL
                  || state.account.word[1] != 0xfedcba9876543210ULL
                  || state.path.len != len
@@ -252,11 +254,12 @@ a_forged_token_is_declined(void)
 
     for (i = accepted = 0; i < FORGED; /* void */ ) {
 
-        if (i % 1000 == 0) {
+        if (i % 100 == 0) {
             ngx_stub_free();
+            token = seal("/patient/1", 10);
         }
 
-        token = last = seal("/patient/1", 10);
+        last = token;
         forge(text, &len, &last);
 
         /* what came out as it was is no forgery: nor is all of another */
@@ -276,6 +279,65 @@ a_forged_token_is_declined(void)
 }
 
 
+/* what browsers make of an odd spelling of "//", and what hides it */
+
+static void
+no_other_site_is_returned_to(void)
+{
+    size_t      h, s, t;
+    ngx_int_t   n, accepted;
+    ngx_str_t   path;
+    char        text[128];
+
+    static const char  *heads[] = {
+        "", "/", "\\", "//", "/\\", "\\/", "\\\\", "///",
+        "/\t/", "/\n/", "/\r/",
+        "/ /", " //", "\t//", "/\x0b/", "\x01//", "/\x7f/", "/a\\", "http:",
+        "https:", "http:/", "http://", "https://", "https:/\\", "javascript:",
+        "data:", "vbscript:", "JavaScript:", "file:///", "ftp://", "?", "#",
+        "a:", ".", "..", ";//", "@", "x/"
+    };
+    static const char  *sites[] = {
+        "evil.example", "evil.example/", "www.evil.example\\@portal",
+        "portal@evil.example", "evil.example:80/%2f..", "[::1]/"
+    };
+
+    n = accepted = 0;
+
+    for (h = 0; h < sizeof(heads) / sizeof(heads[0]); h++) {
+        for (s = 0; s < sizeof(sites) / sizeof(sites[0]); s++) {
+
+            if (strcmp(heads[h], "/") == 0) {
+                continue;
+            }
+
+            path.data = (u_char *) text;
+            path.len = snprintf(text, sizeof(text), "%s%s", heads[h],
+                                sites[s]);
+            n++;
+            accepted += ngx_patient_guard_token_returns(&path) != 0;
+        }
+    }
+
+    ok(n >= 200, "%d spellings of another site", (int) n);
+    is(accepted, 0, "none is returned to");
+
+    static const char  *own[] = {
+        "/", "/a", "/fhir/Patient/1?_format=json&x=//evil.example", "/%5c/x",
+        "/%2f%2fevil.example", "/a//b", "/a/../b", "/@evil.example",
+        "/evil.example", "/\xc3\xa9"
+    };
+
+    for (t = accepted = 0; t < sizeof(own) / sizeof(own[0]); t++) {
+        path.data = (u_char *) own[t];
+        path.len = strlen(own[t]);
+        accepted += ngx_patient_guard_token_returns(&path) != 0;
+    }
+
+    is(accepted, sizeof(own) / sizeof(own[0]), "a path of this one is");
+}
+
+
 int
 main(void)
 {
@@ -292,6 +354,7 @@ main(void)
     what_was_never_sealed_is_declined();
     a_token_has_one_spelling();
     a_forged_token_is_declined();
+    no_other_site_is_returned_to();
 
     return done();
 }
