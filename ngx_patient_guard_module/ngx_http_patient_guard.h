@@ -138,8 +138,19 @@ typedef struct {
 } ngx_http_patient_guard_gate_t;
 
 
+/* a location that answers the desk */
+
+typedef struct {
+    ngx_str_t                            name;
+    ngx_str_t                            file;
+    ngx_uint_t                           line;
+    void                               **loc_conf;
+} ngx_http_patient_guard_api_t;
+
+
 typedef struct {
     ngx_array_t                          policies;   /* pointers */
+    ngx_array_t                          apis;       /* where they stand */
 
     unsigned                             requests:1; /* bodies of requests */
     unsigned                             responses:1;  /* and of responses */
@@ -177,7 +188,8 @@ typedef struct {
     ngx_http_patient_guard_gate_t       *gate;
     ngx_flag_t                           headers;
 
-    ngx_http_patient_guard_use_t         pass;       /* not inherited */
+    ngx_http_patient_guard_use_t         pass;       /* not inherited, */
+    ngx_uint_t                           api;        /*   nor is this  */
 } ngx_http_patient_guard_loc_conf_t;
 
 

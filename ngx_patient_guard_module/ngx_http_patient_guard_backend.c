@@ -167,6 +167,7 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
     redis->script.shm = policy->shm;
 
     redis->script.finder.peer.timeout = policy->redis_timeout;
+    redis->script.finder.peer.totals = policy->shm->totals;
     redis->script.finder.peer.outage =
                                ngx_patient_guard_outage_name(redis->outage);
 

@@ -4,6 +4,7 @@
 #include "ngx_http_patient_guard_challenge.h"
 #include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_identity.h"
+#include "ngx_http_patient_guard_ledger.h"
 #include "ngx_http_patient_guard_limit.h"
 #include "ngx_http_patient_guard_redis.h"
 #include "ngx_http_patient_guard_tls.h"
@@ -214,6 +215,12 @@ ngx_http_patient_guard_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     policy->shm = ngx_pcalloc(cf->pool, sizeof(ngx_patient_guard_shm_t));
     if (policy->shm == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    policy->shm->totals = ngx_pcalloc(cf->pool,
+                                      sizeof(ngx_patient_guard_totals_t));
+    if (policy->shm->totals == NULL) {
         return NGX_CONF_ERROR;
     }
 
@@ -463,7 +470,10 @@ ngx_http_patient_guard_policy_end(ngx_conf_t *cf,
         }
     }
 
-    return ngx_http_patient_guard_add_zone(cf, policy);
+    rv = ngx_http_patient_guard_ledger_zone(cf, policy);
+
+    return rv == NGX_CONF_OK ? ngx_http_patient_guard_add_zone(cf, policy)
+                             : rv;
 }
 
 

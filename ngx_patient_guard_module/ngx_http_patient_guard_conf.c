@@ -37,7 +37,10 @@ ngx_http_patient_guard_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&mcf->policies, cf->pool, 2,
                        sizeof(ngx_http_patient_guard_policy_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&mcf->apis, cf->pool, 1,
+                          sizeof(ngx_http_patient_guard_api_t))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -65,6 +68,7 @@ ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf)
      *     lcf->policy = NULL;
      *     lcf->nir = 0;
      *     lcf->pass = { { 0, NULL }, { 0, NULL }, 0, NULL };
+     *     lcf->api = 0;
      */
 
     lcf->dry_run = NGX_CONF_UNSET;

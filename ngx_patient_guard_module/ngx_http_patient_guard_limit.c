@@ -11,12 +11,6 @@
 #define NGX_HTTP_PATIENT_GUARD_FACTOR_MAX  100000
 
 
-typedef struct {
-    ngx_str_t   word;
-    ngx_uint_t  value;
-} ngx_http_patient_guard_word_t;
-
-
 /* a "limit" while it is read */
 
 typedef struct {
@@ -44,28 +38,8 @@ static char *ngx_http_patient_guard_limit_count(ngx_conf_t *cf,
 static char *ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy,
     ngx_http_patient_guard_draft_t *draft);
-static ngx_http_patient_guard_word_t *ngx_http_patient_guard_find_word(
-    ngx_http_patient_guard_word_t *words, ngx_str_t *word);
-
-
-static ngx_http_patient_guard_word_t  ngx_http_patient_guard_signals[] = {
-    { ngx_string("lookups"),   NGX_PATIENT_GUARD_LOOKUPS },
-    { ngx_string("patients"),  NGX_PATIENT_GUARD_PATIENTS_SEEN },
-    { ngx_string("new_patients"), NGX_PATIENT_GUARD_NEW_PATIENTS },
-    { ngx_string("misses"),    NGX_PATIENT_GUARD_MISSES },
-    { ngx_string("addresses"), NGX_PATIENT_GUARD_ADDRESSES },
-    { ngx_string("accounts"),  NGX_PATIENT_GUARD_ACCOUNTS },
-    { ngx_null_string, 0 }
-};
-
-
-static ngx_http_patient_guard_word_t  ngx_http_patient_guard_actions[] = {
-    { ngx_string("log"),       NGX_PATIENT_GUARD_LOG },
-    { ngx_string("throttle"),  NGX_PATIENT_GUARD_THROTTLE },
-    { ngx_string("challenge"), NGX_PATIENT_GUARD_CHALLENGE },
-    { ngx_string("deny"),      NGX_PATIENT_GUARD_DENY },
-    { ngx_null_string, 0 }
-};
+static ngx_int_t ngx_http_patient_guard_find_word(ngx_str_t *words,
+    ngx_str_t *word);
 
 
 char *
@@ -258,9 +232,9 @@ static char *
 ngx_http_patient_guard_limit_measure(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_patient_guard_draft_t *draft)
 {
-    u_char                         *equals, *slash, *last;
-    ngx_str_t                       signal, window;
-    ngx_http_patient_guard_word_t  *word;
+    u_char     *equals, *slash, *last;
+    ngx_int_t   word;
+    ngx_str_t   signal, window;
 
     last = value->data + value->len;
 
@@ -286,9 +260,9 @@ ngx_http_patient_guard_limit_measure(ngx_conf_t *cf, ngx_str_t *value,
     draft->limit.state.data = slash;
     draft->limit.state.len = last - slash;
 
-    word = ngx_http_patient_guard_find_word(ngx_http_patient_guard_signals,
+    word = ngx_http_patient_guard_find_word(ngx_patient_guard_signal_names,
                                             &signal);
-    if (word == NULL) {
+    if (word == NGX_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown signal \"%V\" in \"limit\", expected "
                            "\"lookups\", \"patients\", \"new_patients\", "
@@ -297,7 +271,7 @@ ngx_http_patient_guard_limit_measure(ngx_conf_t *cf, ngx_str_t *value,
         return NGX_CONF_ERROR;
     }
 
-    draft->limit.signal = word->value;
+    draft->limit.signal = word;
 
     if (ngx_strlchr(window.data, last, ' ')
         || ngx_http_patient_guard_window(&window, &draft->limit.window)
@@ -315,14 +289,14 @@ static char *
 ngx_http_patient_guard_limit_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_patient_guard_draft_t *draft)
 {
-    u_char                         *p;
-    ngx_str_t                      *target;
-    ngx_http_patient_guard_word_t  *word;
+    u_char     *p;
+    ngx_int_t   word;
+    ngx_str_t  *target;
 
-    word = ngx_http_patient_guard_find_word(ngx_http_patient_guard_actions,
+    word = ngx_http_patient_guard_find_word(ngx_patient_guard_action_names,
                                             value);
-    if (word) {
-        draft->limit.action = word->value;
+    if (word != NGX_ERROR) {
+        draft->limit.action = word;
         draft->acts++;
         return NGX_CONF_OK;
     }
@@ -475,7 +449,7 @@ ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
         }
     }
 
-    signal = &ngx_http_patient_guard_signals[limit->signal].word;
+    signal = &ngx_patient_guard_signal_names[limit->signal];
 
     p = ngx_pnalloc(cf->pool, signal->len + NGX_INT64_LEN + 3
                               + draft->name.len + draft->per.len);
@@ -527,19 +501,20 @@ ngx_http_patient_guard_limit_name(ngx_conf_t *cf,
 }
 
 
-static ngx_http_patient_guard_word_t *
-ngx_http_patient_guard_find_word(ngx_http_patient_guard_word_t *words,
-    ngx_str_t *word)
+static ngx_int_t
+ngx_http_patient_guard_find_word(ngx_str_t *words, ngx_str_t *word)
 {
-    for ( /* void */ ; words->word.len; words++) {
-        if (words->word.len == word->len
-            && ngx_strncmp(words->word.data, word->data, word->len) == 0)
+    ngx_int_t  i;
+
+    for (i = 0; words[i].len; i++) {
+        if (words[i].len == word->len
+            && ngx_strncmp(words[i].data, word->data, word->len) == 0)
         {
-            return words;
+            return i;
         }
     }
 
-    return NULL;
+    return NGX_ERROR;
 }
 
 

@@ -376,14 +376,7 @@ static ngx_int_t
 ngx_http_patient_guard_source(ngx_pool_t *pool,
     ngx_http_patient_guard_ctx_t *ctx, ngx_str_t *value)
 {
-    static ngx_str_t  sources[] = {
-        ngx_string("none"),
-        ngx_string("local"),
-        ngx_string("redis"),
-        ngx_string("cache")
-    };
-
-    *value = sources[ctx->op.tally.source];
+    *value = *ngx_patient_guard_source_name(ctx->op.tally.source);
 
     return NGX_OK;
 }

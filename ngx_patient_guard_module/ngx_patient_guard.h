@@ -39,6 +39,9 @@ typedef struct {
     uint64_t                     word[2];      /* 128 bits, never both zero */
 } ngx_patient_guard_account_t;
 
+#define ngx_patient_guard_same(one, two)                                     \
+    ((one)->word[0] == (two)->word[0] && (one)->word[1] == (two)->word[1])
+
 typedef uint64_t                 ngx_patient_guard_patient_t;   /* never 0 */
 
 

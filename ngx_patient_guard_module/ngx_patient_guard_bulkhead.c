@@ -45,9 +45,7 @@ ngx_patient_guard_lane(ngx_patient_guard_bulkhead_t *bulkhead,
     {
         lane = ngx_queue_data(q, ngx_patient_guard_lane_t, queue);
 
-        if (lane->account.word[0] == account->word[0]
-            && lane->account.word[1] == account->word[1])
-        {
+        if (ngx_patient_guard_same(&lane->account, account)) {
             return lane;
         }
     }

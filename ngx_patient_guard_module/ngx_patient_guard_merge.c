@@ -164,6 +164,8 @@ ngx_patient_guard_merge_tick(ngx_event_t *ev)
         delay = merge->interval;
     }
 
+    ngx_patient_guard_script_state(merge->script);
+
     if (!ngx_exiting) {
         ngx_add_timer(&merge->tick, delay);
     }
@@ -229,9 +231,7 @@ ngx_patient_guard_merge_find(ngx_patient_guard_merge_t *merge,
     {
         sync = ngx_queue_data(q, ngx_patient_guard_sync_t, queue);
 
-        if (sync->parcel.account.word[0] == account->word[0]
-            && sync->parcel.account.word[1] == account->word[1])
-        {
+        if (ngx_patient_guard_same(&sync->parcel.account, account)) {
             return sync;
         }
     }

@@ -1,9 +1,11 @@
 
 #include "ngx_http_patient_guard.h"
+#include "ngx_http_patient_guard_api.h"
 #include "ngx_http_patient_guard_block.h"
 #include "ngx_http_patient_guard_body.h"
 #include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_headers.h"
+#include "ngx_http_patient_guard_ledger.h"
 #include "ngx_http_patient_guard_match.h"
 #include "ngx_http_patient_guard_pass.h"
 #include "ngx_http_patient_guard_phase.h"
@@ -103,6 +105,13 @@ static ngx_command_t  ngx_http_patient_guard_commands[] = {
       0,
       NULL },
 
+    { ngx_string("patient_guard_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_patient_guard_api,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("patient_guard_log_level"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_patient_guard_choice,
@@ -163,6 +172,13 @@ ngx_http_patient_guard_init(ngx_conf_t *cf)
 
     *h = ngx_http_patient_guard_handler;
 
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_patient_guard_ledger_handler;
+
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
     policies = mcf->policies.elts;
 
@@ -174,6 +190,10 @@ ngx_http_patient_guard_init(ngx_conf_t *cf)
         {
             mcf->responses = 1;
         }
+    }
+
+    if (ngx_http_patient_guard_api_check(cf) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (mcf->requests) {

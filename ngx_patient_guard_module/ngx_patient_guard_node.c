@@ -99,9 +99,7 @@ ngx_patient_guard_member_find(ngx_patient_guard_node_t *node,
     {
         member = ngx_patient_guard_member(node, ref);
 
-        if (member->alias.word[0] == alias->word[0]
-            && member->alias.word[1] == alias->word[1])
-        {
+        if (ngx_patient_guard_same(&member->alias, alias)) {
             return ref;
         }
     }
@@ -129,6 +127,9 @@ ngx_patient_guard_member_add(ngx_patient_guard_node_t *node,
     *head = ref;
 
     ngx_patient_guard_member_link(node, ref);
+
+    node->ages.members++;
+
     ngx_patient_guard_commit(&node->zone);
 
     return ref;
@@ -331,16 +332,39 @@ ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, uint64_t now)
 {
     ngx_uint_t                   lost;
+    ngx_patient_guard_ref_t      next;
     ngx_patient_guard_queue_t   *queue;
+
+    lost = 0;
+
+    for (next = ngx_patient_guard_member(node, ref)->queues;
+         next;
+         next = queue->next)
+    {
+        queue = ngx_patient_guard_queue(&node->zone, next);
+        lost |= (queue->until > now / 1000);
+    }
+
+    ngx_patient_guard_member_forget(node, ref);
+
+    ngx_patient_guard_save(&node->zone, &node->ages);
+
+    node->ages.evicted++;
+    node->ages.lost += lost;
+
+    ngx_patient_guard_commit(&node->zone);
+}
+
+
+void
+ngx_patient_guard_member_forget(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref)
+{
     ngx_patient_guard_member_t  *member;
 
     member = ngx_patient_guard_member(node, ref);
-    lost = 0;
 
     while (member->queues) {
-
-        queue = ngx_patient_guard_queue(&node->zone, member->queues);
-        lost |= (queue->until > now / 1000);
 
         ngx_patient_guard_member_let_go(node, member->queues);
 
@@ -354,8 +378,7 @@ ngx_patient_guard_member_drop(ngx_patient_guard_node_t *node,
 
     ngx_patient_guard_save(&node->zone, &node->ages);
 
-    node->ages.evicted++;
-    node->ages.lost += lost;
+    node->ages.members--;
 
     ngx_patient_guard_commit(&node->zone);
 }

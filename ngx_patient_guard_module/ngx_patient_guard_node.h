@@ -22,7 +22,7 @@
 
 
 #define NGX_PATIENT_GUARD_SEED          32     /* bytes of a random secret */
-#define NGX_PATIENT_GUARD_NODE_VERSION  5
+#define NGX_PATIENT_GUARD_NODE_VERSION  6
 
 
 /*
@@ -81,7 +81,7 @@ typedef struct {
     ngx_patient_guard_ref_t      newest;
     uint64_t                     evicted;      /* accounts */
     uint64_t                     lost;         /* of them, before their time */
-    uint64_t                     unused;
+    uint64_t                     members;      /* accounts and other keys */
 } ngx_patient_guard_ages_t;
 
 
@@ -130,6 +130,10 @@ ngx_patient_guard_ref_t ngx_patient_guard_member_queue(
 /* made if it is new: wants a cell in reserve */
 ngx_patient_guard_ref_t ngx_patient_guard_member_queue_open(
     ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t ref, uint32_t id);
+
+/* nothing of it stays */
+void ngx_patient_guard_member_forget(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref);
 
 void ngx_patient_guard_member_used(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref);

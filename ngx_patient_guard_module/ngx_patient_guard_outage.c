@@ -12,6 +12,8 @@ ngx_patient_guard_outage(ngx_patient_guard_outage_t *outage,
     ngx_int_t                       rc;
     ngx_patient_guard_unanswered_t  call;
 
+    ngx_patient_guard_total(outage->shm->totals, outages);
+
     if (outage->mode == NGX_PATIENT_GUARD_OUTAGE_LOCAL) {
 
         call.number = number;

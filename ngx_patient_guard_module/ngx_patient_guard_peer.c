@@ -22,7 +22,7 @@ static ngx_int_t ngx_patient_guard_peer_memory(
 static void ngx_patient_guard_peer_ended(ngx_patient_guard_link_t *link,
     ngx_patient_guard_link_end_e how, ngx_err_t err, const char *reason);
 static void ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer,
-    ngx_err_t err, const char *reason);
+    ngx_patient_guard_error_e error, ngx_err_t err, const char *reason);
 static void ngx_patient_guard_peer_close(ngx_patient_guard_peer_t *peer);
 static void ngx_patient_guard_peer_timer_handler(ngx_event_t *ev);
 static void ngx_patient_guard_peer_reconnect_handler(ngx_event_t *ev);
@@ -223,6 +223,8 @@ ngx_patient_guard_peer_send(ngx_patient_guard_peer_t *peer, size_t size,
     if (ngx_patient_guard_pipeline_room(&peer->link.pipeline, size)
         != NGX_OK)
     {
+        ngx_patient_guard_total(peer->conf.totals,
+                                errors[NGX_PATIENT_GUARD_BUSY]);
         return NGX_DECLINED;
     }
 
@@ -299,6 +301,9 @@ ngx_patient_guard_peer_replied(ngx_patient_guard_link_t *link, void *data,
     }
 
     if (rc == NGX_DECLINED) {
+        ngx_patient_guard_total(peer->conf.totals,
+                                errors[NGX_PATIENT_GUARD_ODD_REPLY]);
+
         delay = ngx_patient_guard_breaker_error(&peer->breaker,
                              ngx_patient_guard_resp_printable(&reply->text));
 
@@ -315,7 +320,7 @@ ngx_patient_guard_peer_replied(ngx_patient_guard_link_t *link, void *data,
 
     peer->breaker.refused = (rc == NGX_ABORT);
 
-    ngx_patient_guard_peer_fail(peer, 0,
+    ngx_patient_guard_peer_fail(peer, NGX_PATIENT_GUARD_ODD_REPLY, 0,
                              reply->type == NGX_PATIENT_GUARD_REPLY_ERROR
                              ? ngx_patient_guard_resp_printable(&reply->text)
                              : "invalid reply");
@@ -416,7 +421,11 @@ ngx_patient_guard_peer_ended(ngx_patient_guard_link_t *link,
 {
     ngx_patient_guard_peer_t  *peer = (ngx_patient_guard_peer_t *) link;
 
-    ngx_uint_t  idle;
+    ngx_uint_t                 idle;
+    ngx_patient_guard_error_e  error;
+
+    error = (how == NGX_PATIENT_GUARD_LINK_LET_GO)
+            ? NGX_PATIENT_GUARD_CLOSED : NGX_PATIENT_GUARD_ODD_REPLY;
 
     idle = !ngx_patient_guard_link_waits(link);
 
@@ -424,7 +433,7 @@ ngx_patient_guard_peer_ended(ngx_patient_guard_link_t *link,
         || link->state != NGX_PATIENT_GUARD_LINK_READY)
     {
         peer->breaker.refused = (how == NGX_PATIENT_GUARD_LINK_REFUSED);
-        ngx_patient_guard_peer_fail(peer, err, reason);
+        ngx_patient_guard_peer_fail(peer, error, err, reason);
 
     } else if (idle && (!peer->breaker.away || link->connection->close)) {
         ngx_patient_guard_peer_close(peer);
@@ -439,19 +448,28 @@ ngx_patient_guard_peer_ended(ngx_patient_guard_link_t *link,
         (void) ngx_patient_guard_peer_connect(peer);
 
     } else {
-        ngx_patient_guard_peer_fail(peer, err, reason);
+        ngx_patient_guard_peer_fail(peer, error, err, reason);
     }
 }
 
 
 static void
-ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
-    const char *reason)
+ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer,
+    ngx_patient_guard_error_e error, ngx_err_t err, const char *reason)
 {
     ngx_msec_t                  delay;
     ngx_queue_t                 failed;
     ngx_patient_guard_slot_t   *slot;
     ngx_patient_guard_asked_t  *asked;
+
+    if (peer->breaker.refused) {
+        error = NGX_PATIENT_GUARD_REFUSED;
+
+    } else if (peer->link.state != NGX_PATIENT_GUARD_LINK_READY) {
+        error = NGX_PATIENT_GUARD_UNCONNECTED;
+    }
+
+    ngx_patient_guard_total(peer->conf.totals, errors[error]);
 
     delay = ngx_patient_guard_breaker_failed(&peer->breaker, err, reason);
 
@@ -482,6 +500,25 @@ ngx_patient_guard_peer_fail(ngx_patient_guard_peer_t *peer, ngx_err_t err,
     } else if (peer->failed) {
         peer->failed(peer->data);
     }
+}
+
+
+ngx_uint_t
+ngx_patient_guard_peer_waiting(ngx_patient_guard_peer_t *peer)
+{
+    ngx_uint_t    n;
+    ngx_queue_t  *q, *waiting;
+
+    waiting = &peer->link.pipeline.waiting;
+
+    for (q = ngx_queue_head(waiting), n = 0;
+         q != ngx_queue_sentinel(waiting);
+         q = ngx_queue_next(q))
+    {
+        n++;
+    }
+
+    return n;
 }
 
 
@@ -516,7 +553,8 @@ ngx_patient_guard_peer_timer_handler(ngx_event_t *ev)
                                                  nearest);
 
     if ((ngx_msec_int_t) (nearest - ngx_current_msec) <= 0) {
-        ngx_patient_guard_peer_fail(peer, NGX_ETIMEDOUT,
+        ngx_patient_guard_peer_fail(peer, NGX_PATIENT_GUARD_TIMED_OUT,
+                                    NGX_ETIMEDOUT,
                                     peer->seeking ? "nobody knows where it is"
                                                   : "no reply in time");
         return;

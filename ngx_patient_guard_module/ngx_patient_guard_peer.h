@@ -18,6 +18,7 @@
 #include "ngx_patient_guard_breaker.h"
 #include "ngx_patient_guard_link.h"
 #include "ngx_patient_guard_target.h"
+#include "ngx_patient_guard_totals.h"
 
 
 typedef struct ngx_patient_guard_peer_s   ngx_patient_guard_peer_t;
@@ -49,6 +50,7 @@ typedef struct {
     ngx_msec_t                     timeout;
     ngx_patient_guard_link_conf_t  link;
     const char                    *outage;     /* for the log */
+    ngx_patient_guard_totals_t    *totals;     /* of errors; NULL: none */
 } ngx_patient_guard_peer_conf_t;
 
 
@@ -116,6 +118,9 @@ void ngx_patient_guard_peer_retire(ngx_patient_guard_peer_t *peer);
 void ngx_patient_guard_peers_destroy(ngx_queue_t *peers);
 
 #define ngx_patient_guard_peer_target(peer)  (&(peer)->link.target)
+
+/* how many wait for a reply */
+ngx_uint_t ngx_patient_guard_peer_waiting(ngx_patient_guard_peer_t *peer);
 
 /* may it be asked?  0 while the breaker is open */
 ngx_uint_t ngx_patient_guard_peer_there(ngx_patient_guard_peer_t *peer);

@@ -2,6 +2,26 @@
 #include "ngx_patient_guard_policy.h"
 
 
+ngx_str_t  ngx_patient_guard_signal_names[] = {
+    ngx_string("lookups"),
+    ngx_string("patients"),
+    ngx_string("new_patients"),
+    ngx_string("misses"),
+    ngx_string("addresses"),
+    ngx_string("accounts"),
+    ngx_null_string
+};
+
+
+ngx_str_t  ngx_patient_guard_action_names[] = {
+    ngx_string("log"),
+    ngx_string("throttle"),
+    ngx_string("challenge"),
+    ngx_string("deny"),
+    ngx_null_string
+};
+
+
 static ngx_patient_guard_verdict_e ngx_patient_guard_limit_verdict(
     ngx_patient_guard_limit_t *limit, ngx_patient_guard_tally_t *tally,
     uint64_t *wait);
@@ -156,4 +176,18 @@ ngx_str_t *
 ngx_patient_guard_verdict_name(ngx_patient_guard_verdict_e verdict)
 {
     return &ngx_patient_guard_verdicts[verdict];
+}
+
+
+ngx_str_t *
+ngx_patient_guard_source_name(ngx_patient_guard_source_e source)
+{
+    static ngx_str_t  names[] = {
+        ngx_string("none"),
+        ngx_string("local"),
+        ngx_string("redis"),
+        ngx_string("cache")
+    };
+
+    return &names[source];
 }

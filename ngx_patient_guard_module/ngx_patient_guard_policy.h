@@ -23,5 +23,11 @@ ngx_uint_t ngx_patient_guard_seconds(uint64_t wait);
 /* "allow", "throttle", "challenge" or "deny" */
 ngx_str_t *ngx_patient_guard_verdict_name(ngx_patient_guard_verdict_e verdict);
 
+/* the words for signals and actions, in the order of their values */
+extern ngx_str_t  ngx_patient_guard_signal_names[];
+extern ngx_str_t  ngx_patient_guard_action_names[];
+
+ngx_str_t *ngx_patient_guard_source_name(ngx_patient_guard_source_e source);
+
 
 #endif /* _NGX_PATIENT_GUARD_POLICY_H_INCLUDED_ */

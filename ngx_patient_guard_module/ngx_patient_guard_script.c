@@ -30,6 +30,7 @@ struct ngx_patient_guard_script_s {
 static ngx_int_t ngx_patient_guard_script_ask(
     ngx_patient_guard_script_t *script, ngx_patient_guard_command_t *command,
     ngx_patient_guard_peer_t *peer);
+static uint64_t ngx_patient_guard_script_us(void);
 static uint64_t ngx_patient_guard_script_nonce(
     ngx_patient_guard_script_t *script);
 static ngx_int_t ngx_patient_guard_script_reply(
@@ -156,6 +157,7 @@ ngx_patient_guard_script_send(ngx_patient_guard_script_t *script,
     command->asked.handler = ngx_patient_guard_script_reply;
     command->script = script;
     command->peer = peer;
+    command->started = ngx_patient_guard_script_us();
     command->nonce = ngx_patient_guard_script_nonce(script);
 
     caller.nonce = command->nonce;
@@ -212,6 +214,45 @@ ngx_patient_guard_script_ask(ngx_patient_guard_script_t *script,
 }
 
 
+/* nginx' own clock goes by ms, once a turn of its loop */
+
+static uint64_t
+ngx_patient_guard_script_us(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+void
+ngx_patient_guard_script_state(ngx_patient_guard_script_t *script)
+{
+    ngx_queue_t                 *q;
+    ngx_patient_guard_peer_t    *peer;
+    ngx_patient_guard_worker_t   worker;
+
+    ngx_memzero(&worker, sizeof(ngx_patient_guard_worker_t));
+
+    for (q = ngx_queue_head(&script->peers);
+         q != ngx_queue_sentinel(&script->peers);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_patient_guard_peer_t, queue);
+
+        worker.connections
+                   += peer->link.state == NGX_PATIENT_GUARD_LINK_READY;
+        worker.away += peer->breaker.away;
+        worker.waiting
+                += (uint32_t) ngx_patient_guard_peer_waiting(peer);
+    }
+
+    ngx_patient_guard_totals_worker(script->conf->shm->totals, &worker);
+}
+
+
 static uint64_t
 ngx_patient_guard_script_nonce(ngx_patient_guard_script_t *script)
 {
@@ -252,6 +293,9 @@ ngx_patient_guard_script_reply(ngx_patient_guard_asked_t *asked,
         /* it has arrived; if it is superseded it may go there once more */
 
         command->moved = 0;
+
+        ngx_patient_guard_totals_answered(command->script->conf->shm->totals,
+                           ngx_patient_guard_script_us() - command->started);
 
         return command->answered(command, NGX_OK, &reply->text);
 

@@ -51,6 +51,7 @@ struct ngx_patient_guard_command_s {
     ngx_patient_guard_account_t *account;      /* for the log */
     size_t                       most;         /* bytes of the reply */
     ngx_msec_t                   deadline;
+    uint64_t                     started;      /* us, by some clock */
     uint64_t                     nonce;
     ngx_uint_t                   again;        /* sent a second time */
     ngx_uint_t                   moved;        /* times, to another server */
@@ -92,6 +93,9 @@ ngx_int_t ngx_patient_guard_script_send(ngx_patient_guard_script_t *script,
 /* of a call that is sent now */
 #define ngx_patient_guard_script_deadline(conf)                              \
     ngx_patient_guard_peer_deadline(&(conf)->finder.peer)
+
+/* tells the totals how the worker stands */
+void ngx_patient_guard_script_state(ngx_patient_guard_script_t *script);
 
 /* the next calls bear numbers above all that were given before */
 void ngx_patient_guard_script_renumber(ngx_patient_guard_script_t *script);

@@ -19,6 +19,7 @@
 #include "ngx_patient_guard_store.h"
 #include "ngx_patient_guard_node.h"
 #include "ngx_patient_guard_count.h"
+#include "ngx_patient_guard_totals.h"
 
 
 typedef struct {
@@ -27,6 +28,7 @@ typedef struct {
     ngx_patient_guard_node_t    *node;         /* in shared memory */
     ngx_str_t                    name;         /* of the zone */
     ngx_log_t                   *log;
+    ngx_patient_guard_totals_t  *totals;       /* NULL: none are kept */
 
     ngx_patient_guard_limit_t   *limits;       /* of the policy */
     ngx_uint_t                   nlimits;

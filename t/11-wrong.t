@@ -1380,12 +1380,12 @@ clock  $arg_time;
 
 
 
-=== TEST 138: what is not built is unknown: patient_guard_api
+=== TEST 138: the desk, in no location
 --- config
-location /guard { patient_guard_api; }
+patient_guard_api;
 --- must_die
 --- error_log
-unknown directive "patient_guard_api"
+"patient_guard_api" directive is not allowed here
 
 
 
