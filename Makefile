@@ -22,6 +22,9 @@
 #                 POLICIES="P5 P7" SEEDS=3 ...: see scripts/lab/run)
 # make run        the breach against the demonstration portal (STORE=memory)
 # make serve      the portal, left running
+# make browser    the desk's page in a Chromium without a screen, and its picture
+#                 (BOARD_URL=http://.../guard/: a real one, see scripts/browser)
+# make alerts     the rules for Prometheus and Grafana's board, by promtool
 #
 # Each installs what it needs on Debian, and says what it lacks elsewhere.
 
@@ -38,6 +41,7 @@ BUILD  = $(CURDIR)/.build
 OBJS   = $(BUILD)/module
 MODULE = $(BUILD)/ngx_patient_guard_module.so
 SCRIPT = ngx_patient_guard_module/ngx_patient_guard_count.lua
+BOARD  = ngx_patient_guard_module/ngx_patient_guard_board.html
 
 # nginx-dev's
 NGINX_SRC = /usr/share/nginx/src
@@ -50,7 +54,7 @@ WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
         coverage check deb endure bench run serve clean scale lab \
-        matrix FORCE
+        matrix browser alerts FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -79,7 +83,7 @@ $(BUILD)/for: FORCE
 
 # -Werror is nginx's own, and not part of the options: they also serve
 # configure's probes, which have unused variables
-$(OBJS)/Makefile: $(BUILD)/for config $(SCRIPT)
+$(OBJS)/Makefile: $(BUILD)/for config $(SCRIPT) $(BOARD)
 	@mkdir -p $(OBJS)
 	@cd $(NGINX_SRC) && bash -c '. ./conf_flags && exec ./configure \
 	    --with-cc="$(CC)" --builddir=$(OBJS) \
@@ -140,6 +144,12 @@ scale:
 
 lab:
 	@scripts/lab/run
+
+browser:
+	@scripts/browser/run
+
+alerts:
+	@scripts/prometheus/check
 
 run: all
 	@scripts/demo/run
