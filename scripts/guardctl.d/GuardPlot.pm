@@ -55,6 +55,23 @@ sub text {
         ['all', @{$found->{all}}{@COLUMNS}, '']);
 }
 
+# what it is, and the names of the series with their colours
+sub key {
+    my ($x, $top, $what, @series) = @_;
+
+    my @parts = ReplayHtml::label($x, $top + 14, 'start', $what);
+    $x += 180;
+    for (@series) {
+        my ($colour, $name) = @$_;
+        push @parts, sprintf('<rect x="%d" y="%d" width="9" height="9" '
+                             . 'rx="2" fill="var(--%s)"/>', $x, $top + 6,
+                             $colour),
+            ReplayHtml::label($x + 14, $top + 14, 'start', $name);
+        $x += 30 + 7 * length $name;
+    }
+    return @parts;
+}
+
 sub plot {
     my ($top, $hours, $what, @series) = @_;
 
@@ -64,7 +81,7 @@ sub plot {
     my $slot = ($width - $left) / $slots;
     my $most = max(1, map { my $row = $_;
                             sum0(map { $_->[2]->($row) } @series) } @$hours);
-    my @parts = ReplayHtml::label($left, $top + 14, 'start', $what);
+    my @parts = key($left, $top, $what, @series);
     my $step = max(1, ReplayHtml::step($most));
     for (my $n = 0; $n <= $most; $n += $step) {
         my $y = $bottom - $high * $n / $most;
@@ -72,7 +89,9 @@ sub plot {
             ReplayHtml::label($left - 8, $y + 4, 'end',
                               ReplayHtml::grouped($n));
     }
-    my $labelled = -1e9;
+    # days where there are many hours
+    my $of = $slots > 48 ? '%Y-%m-%d' : '%Y-%m-%d %H:%M';
+    my ($labelled, $last) = (-1e9, '');
     for my $row (@$hours) {
         my ($x, $y) = ($left + $slot * ($row->{start} - $first) / 3600,
                        $bottom);
@@ -87,9 +106,11 @@ sub plot {
                 $x, $y, max(.8, .85 * $slot), $tall, $colour,
                 ReplayHtml::text($title);
         }
-        next if $x < $labelled + 110 || $x > $width - 80;
-        push @parts, ReplayHtml::label($x, $bottom + 18, 'start',
-                                       hour($row->{start}));
+        my $label = strftime($of, localtime $row->{start});
+        next if $label eq $last;
+        $last = $label;
+        next if $x < $labelled + 110 || $x > $width - 90;
+        push @parts, ReplayHtml::label($x, $bottom + 18, 'start', $label);
         $labelled = $x;
     }
     return @parts;
@@ -124,7 +145,6 @@ sub svg {
 sub page {
     my ($found, $account) = @_;
 
-    my %key = map { $_->[1] => $_ } map { @$_[1 .. $#$_] } @SERIES;
     my $all = $found->{all};
     my $who = ReplayHtml::text($account);
     return "<!DOCTYPE html>\n<html lang=\"en\"><head>"
@@ -133,8 +153,6 @@ sub page {
         . "<style>\n$ReplayHtml::STYLE</style></head><body>\n"
         . "<h1>What $who did</h1>\n<p>$all->{lookups} lookups, "
         . "$all->{patients} patients read.</p>\n"
-        . ReplayHtml::key(map { [@{$key{$_}}[0, 1]] } 'read', @REFUSED,
-                          'seen before')
         . ReplayHtml::svg(900, 440, keys_text(), plots($found))
         . ReplayHtml::table(1, ['hour', map { s/_/ /r } @COLUMNS],
               (map { [hour($_->{start}), @$_{@COLUMNS}] } @{$found->{hours}}),

@@ -35,17 +35,20 @@ typedef enum {
 } lines_member_e;
 
 
+#define lines_name(name)  name, sizeof(name) - 1
+
 static const struct {
     const char  *name;
-    unsigned     wanted:1;
+    size_t       len;
+    ngx_uint_t   wanted;
 } members[LINES_MEMBERS] = {
-    { "@timestamp", 1 },
-    { "event.action", 1 },
-    { "user.id", 1 },
-    { "patient_guard.patients", 1 },
-    { "http.response.status_code", 1 },
-    { "patient_guard.policy", 0 },
-    { "patient_guard.dry_run", 0 }
+    { lines_name("@timestamp"), 1 },
+    { lines_name("event.action"), 1 },
+    { lines_name("user.id"), 1 },
+    { lines_name("patient_guard.patients"), 1 },
+    { lines_name("http.response.status_code"), 1 },
+    { lines_name("patient_guard.policy"), 0 },
+    { lines_name("patient_guard.dry_run"), 0 }
 };
 
 
@@ -207,7 +210,7 @@ lines_keep(ngx_str_t *values, u_char *name, size_t len, u_char *value,
 
     for (i = 0; i < LINES_MEMBERS; i++) {
 
-        if (len != strlen(members[i].name)
+        if (len != members[i].len
             || memcmp(name, members[i].name, len) != 0)
         {
             continue;
