@@ -374,6 +374,12 @@ for my $command ([], map { [$_] } qw(status top account clear block forget
     like($out, qr/^guardctl @$command/, 'tells of it');
 }
 
+my $manual = slurp('scripts/guardctl.1') =~ s/\\-/-/gr;
+my %option = map { $_ => 1 } map { (guardctl($_, '--help'))[1] =~ /(--[a-z]+)/g }
+             qw(status block forget events exposed timeline);
+is(join(' ', grep { $manual !~ /\Q$_\E\b/ } sort keys %option), '',
+   'the manual page knows each option');
+
 # --- aliases, by another hand than the module's
 
 sub sum { use integer; return $_[0] + $_[1] }

@@ -234,7 +234,7 @@ exposed(guardlog_t *ask)
 
     exposed_print(&e, ask->json);
 
-    if (fflush(stdout) == EOF) {
+    if (fflush(stdout) == EOF || ferror(stdout)) {
         err(2, "stdout");
     }
 

@@ -209,7 +209,7 @@ timeline(guardlog_t *ask)
 
     timeline_print("all", &all);
 
-    if (fflush(stdout) == EOF) {
+    if (fflush(stdout) == EOF || ferror(stdout)) {
         err(2, "stdout");
     }
 
