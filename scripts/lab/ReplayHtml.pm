@@ -9,7 +9,7 @@ use POSIX qw(floor strftime);
 
 my $SHOWN = 500;              # accounts in the table
 
-my $STYLE = <<'CSS';
+our $COLOURS = <<'CSS';
 :root { color-scheme: light dark; --page: #fcfcfb; --ink: #1b1b1a;
   --soft: #5f5e5a; --line: #dddcd6; --throttle: #eda100; --challenge: #2a78d6;
   --deny: #d03b3b; --r0: #1b1b1a; --r1: #2a78d6; --r2: #1baf7a; --r3: #eb6834;
@@ -18,6 +18,9 @@ my $STYLE = <<'CSS';
   --ink: #f2f1ec; --soft: #a9a8a1; --line: #3a3a37; --throttle: #c98500;
   --challenge: #3987e5; --deny: #e05c5c; --r0: #f2f1ec; --r1: #3987e5;
   --r2: #199e70; --r3: #d95926; --r4: #9d78dd; --r5: #b58a00; } }
+CSS
+
+our $STYLE = $COLOURS . <<'CSS';
 body { background: var(--page); color: var(--ink); margin: 2rem auto;
   max-width: 62rem; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem;
