@@ -40,7 +40,7 @@ export CC
 BUILD  = $(CURDIR)/.build
 OBJS   = $(BUILD)/module
 MODULE = $(BUILD)/ngx_patient_guard_module.so
-SCRIPT = ngx_patient_guard_module/ngx_patient_guard_count.lua
+SCRIPTS = $(wildcard ngx_patient_guard_module/*.lua)
 BOARD  = ngx_patient_guard_module/ngx_patient_guard_board.html
 
 # nginx-dev's
@@ -83,7 +83,7 @@ $(BUILD)/for: FORCE
 
 # -Werror is nginx's own, and not part of the options: they also serve
 # configure's probes, which have unused variables
-$(OBJS)/Makefile: $(BUILD)/for config $(SCRIPT) $(BOARD)
+$(OBJS)/Makefile: $(BUILD)/for config $(SCRIPTS) $(BOARD)
 	@mkdir -p $(OBJS)
 	@cd $(NGINX_SRC) && bash -c '. ./conf_flags && exec ./configure \
 	    --with-cc="$(CC)" --builddir=$(OBJS) \

@@ -12,6 +12,7 @@
 
 #include "ngx_patient_guard.h"
 #include "ngx_patient_guard_alias.h"
+#include "ngx_patient_guard_desk.h"
 #include "ngx_patient_guard_distinct.h"
 #include "ngx_patient_guard_policy.h"
 #include "ngx_patient_guard_redis.h"
@@ -67,7 +68,7 @@ typedef struct {
 
 
 /* one "patient_guard_policy" block; read-only once it is loaded, but for
- * the store, which each worker opens for itself */
+ * the store and the desk, which each worker opens for itself */
 
 typedef struct {
     ngx_str_t                            name;
@@ -108,6 +109,7 @@ typedef struct {
     ngx_uint_t                           consistency;
     ngx_msec_t                           interval;
     ngx_patient_guard_store_t           *store;
+    ngx_patient_guard_desk_t            *desk;       /* NULL: no Redis */
 } ngx_http_patient_guard_policy_t;
 
 

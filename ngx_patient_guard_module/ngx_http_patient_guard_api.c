@@ -1,8 +1,11 @@
 
 #include "ngx_http_patient_guard_api.h"
+#include "ngx_http_patient_guard_accounts.h"
 #include "ngx_http_patient_guard_metrics.h"
 #include "ngx_http_patient_guard_send.h"
 #include "ngx_http_patient_guard_status.h"
+
+#include "ngx_patient_guard_board_html.h"
 
 
 #define NGX_HTTP_PATIENT_GUARD_API_ON     1
@@ -12,6 +15,9 @@
 static ngx_int_t ngx_http_patient_guard_api_handler(ngx_http_request_t *r);
 static ngx_str_t ngx_http_patient_guard_api_path(ngx_http_request_t *r);
 static ngx_int_t ngx_http_patient_guard_api_slash(ngx_http_request_t *r);
+static ngx_int_t ngx_http_patient_guard_api_accounts(ngx_http_request_t *r,
+    ngx_uint_t writes);
+static ngx_int_t ngx_http_patient_guard_api_board(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_patient_guard_api_guarded(ngx_conf_t *cf,
     void **loc_conf);
 
@@ -170,6 +176,12 @@ ngx_http_patient_guard_api_handler(ngx_http_request_t *r)
         return rc;
     }
 
+    if (path.len >= sizeof("accounts/") - 1
+        && ngx_strncmp(path.data, "accounts/", sizeof("accounts/") - 1) == 0)
+    {
+        return ngx_http_patient_guard_api_accounts(r, writes);
+    }
+
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return ngx_http_patient_guard_send_problem(r, NGX_HTTP_NOT_ALLOWED,
                                            "this is read by GET or HEAD");
@@ -177,6 +189,10 @@ ngx_http_patient_guard_api_handler(ngx_http_request_t *r)
 
     if (path.len == 0 && r->uri.data[r->uri.len - 1] != '/') {
         return ngx_http_patient_guard_api_slash(r);
+    }
+
+    if (path.len == 0) {
+        return ngx_http_patient_guard_api_board(r);
     }
 
     if (ngx_http_patient_guard_api_is(&path, "status")) {
@@ -188,8 +204,9 @@ ngx_http_patient_guard_api_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_patient_guard_send_problem(r, NGX_HTTP_NOT_FOUND,
-                                    "there are \\\"status\\\" and "
-                                    "\\\"metrics\\\"");
+                                    "there are \\\"status\\\", "
+                                    "\\\"metrics\\\" and "
+                                    "\\\"accounts/LOGIN\\\"");
 }
 
 
@@ -238,4 +255,96 @@ ngx_http_patient_guard_api_slash(ngx_http_request_t *r)
     }
 
     return NGX_HTTP_MOVED_PERMANENTLY;
+}
+
+
+/*
+ * A login may have a slash, sent as %2F: it is taken from the URI as it was
+ * sent, behind a prefix that is spelled as in the configuration.
+ */
+
+static ngx_int_t
+ngx_http_patient_guard_api_accounts(ngx_http_request_t *r, ngx_uint_t writes)
+{
+    u_char                    *p, *last, *args;
+    size_t                     len;
+    ngx_str_t                  path, *prefix;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    prefix = &clcf->name;
+
+    p = r->unparsed_uri.data;
+    last = p + r->unparsed_uri.len;
+    args = ngx_strlchr(p, last, '?');
+
+    if (args) {
+        last = args;
+    }
+
+    len = prefix->len;
+
+    if ((size_t) (last - p) >= len && ngx_memcmp(p, prefix->data, len) == 0) {
+
+        p += len;
+
+        while (p < last && *p == '/') {
+            p++;
+        }
+
+        len = sizeof("accounts/") - 1;
+
+        if ((size_t) (last - p) > len
+            && ngx_memcmp(p, "accounts/", len) == 0)
+        {
+            path.data = p + len;
+            path.len = last - path.data;
+
+            return ngx_http_patient_guard_accounts(r, &path, writes);
+        }
+    }
+
+    return ngx_http_patient_guard_send_problem(r, NGX_HTTP_NOT_FOUND,
+                          "it is accounts/LOGIN, spelled as plainly as that");
+}
+
+
+static ngx_int_t
+ngx_http_patient_guard_api_board(ngx_http_request_t *r)
+{
+    ngx_buf_t   *b;
+    ngx_uint_t   i;
+
+    static struct {
+        const char  *name;
+        ngx_str_t    value;
+    } headers[] = {
+        { "Cache-Control", ngx_string("no-store") },
+        { "Content-Security-Policy",
+          ngx_string(NGX_PATIENT_GUARD_BOARD_CSP) },
+        { "Referrer-Policy", ngx_string("no-referrer") },
+        { "X-Content-Type-Options", ngx_string("nosniff") },
+        { "X-Frame-Options", ngx_string("DENY") }
+    };
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        if (ngx_http_patient_guard_header(r, headers[i].name,
+                                          &headers[i].value)
+            == NULL)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    b->pos = ngx_patient_guard_board_page;
+    b->last = b->pos + NGX_PATIENT_GUARD_BOARD_PAGE_LEN;
+    b->memory = 1;
+
+    return ngx_http_patient_guard_send(r, NGX_HTTP_OK,
+                                       "text/html; charset=utf-8", b);
 }

@@ -363,10 +363,8 @@ ngx_http_patient_guard_login(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {
     size_t                            i;
-    u_char                            folded[NGX_PATIENT_GUARD_ACCOUNT_LEN];
     ngx_str_t                         login;
     ngx_http_complex_value_t         *cv;
-    ngx_patient_guard_lookup_t       *lookup;
     ngx_http_patient_guard_policy_t  *policy;
 
     policy = ctx->policy;
@@ -382,27 +380,39 @@ ngx_http_patient_guard_login(ngx_http_request_t *r,
         ngx_http_patient_guard_trim(&login);
     }
 
-    if (login.len == 0 || login.len > NGX_PATIENT_GUARD_ACCOUNT_LEN) {
-        return NGX_DECLINED;
-    }
+    return ngx_http_patient_guard_login_alias(policy, &login,
+                                              &ctx->op.lookup.account,
+                                              &ctx->op.lookup.previous);
+}
 
-    if (ngx_http_patient_guard_has_control(&login)) {
+
+ngx_int_t
+ngx_http_patient_guard_login_alias(ngx_http_patient_guard_policy_t *policy,
+    ngx_str_t *login, ngx_patient_guard_account_t *account,
+    ngx_patient_guard_account_t *previous)
+{
+    u_char     folded[NGX_PATIENT_GUARD_ACCOUNT_LEN];
+    ngx_str_t  text;
+
+    text = *login;
+
+    ngx_http_patient_guard_trim(&text);
+
+    if (text.len == 0 || text.len > NGX_PATIENT_GUARD_ACCOUNT_LEN
+        || ngx_http_patient_guard_has_control(&text))
+    {
         return NGX_DECLINED;
     }
 
     if (policy->fold) {
-        ngx_strlow(folded, login.data, login.len);
-        login.data = folded;
+        ngx_strlow(folded, text.data, text.len);
+        text.data = folded;
     }
 
-    lookup = &ctx->op.lookup;
-
-    ngx_patient_guard_account_alias(&policy->keys[0], &login,
-                                    &lookup->account);
+    ngx_patient_guard_account_alias(&policy->keys[0], &text, account);
 
     if (policy->nkeys > 1) {
-        ngx_patient_guard_account_alias(&policy->keys[1], &login,
-                                        &lookup->previous);
+        ngx_patient_guard_account_alias(&policy->keys[1], &text, previous);
     }
 
     return NGX_OK;

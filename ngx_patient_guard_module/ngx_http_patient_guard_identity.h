@@ -39,6 +39,15 @@ ngx_int_t ngx_http_patient_guard_identify(ngx_http_request_t *r,
 ngx_int_t ngx_http_patient_guard_login(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 
+/*
+ * The aliases of a login, trimmed, and folded if the policy folds; the
+ * previous one is zero without a second key.  NGX_DECLINED: it is none.
+ */
+ngx_int_t ngx_http_patient_guard_login_alias(
+    ngx_http_patient_guard_policy_t *policy, ngx_str_t *login,
+    ngx_patient_guard_account_t *account,
+    ngx_patient_guard_account_t *previous);
+
 /* ms since the epoch, by the clock of the request */
 uint64_t ngx_http_patient_guard_now(ngx_http_patient_guard_ctx_t *ctx);
 

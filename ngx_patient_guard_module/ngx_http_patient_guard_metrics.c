@@ -57,6 +57,8 @@ static void ngx_http_patient_guard_metric_waiting(
     ngx_http_patient_guard_sample_t *sample);
 static void ngx_http_patient_guard_metric_blocked(
     ngx_http_patient_guard_sample_t *sample);
+static void ngx_http_patient_guard_metric_orders(
+    ngx_http_patient_guard_sample_t *sample);
 static void ngx_http_patient_guard_metric(
     ngx_http_patient_guard_sample_t *sample, uint64_t value);
 
@@ -111,7 +113,10 @@ static ngx_http_patient_guard_family_t  ngx_http_patient_guard_families[] = {
       ngx_http_patient_guard_metric_waiting },
     { "patient_guard_blocked_accounts", "gauge",
       "Accounts that the desk has blocked.",
-      ngx_http_patient_guard_metric_blocked }
+      ngx_http_patient_guard_metric_blocked },
+    { "patient_guard_desk_operations_total", "counter",
+      "What the desk has ordered, as carried out on this node.",
+      ngx_http_patient_guard_metric_orders }
 };
 
 
@@ -392,4 +397,22 @@ ngx_http_patient_guard_metric_blocked(ngx_http_patient_guard_sample_t *sample)
     ngx_http_patient_guard_metric(sample,
             ngx_patient_guard_totals_blocked(sample->policy->shm->totals,
                                              sample->now, blocked));
+}
+
+
+static void
+ngx_http_patient_guard_metric_orders(ngx_http_patient_guard_sample_t *sample)
+{
+    ngx_uint_t  kind;
+
+    for (kind = NGX_PATIENT_GUARD_ORDER_CLEAR;
+         kind <= NGX_PATIENT_GUARD_ORDER_FORGET;
+         kind++)
+    {
+        ngx_http_patient_guard_text_add(sample->text,
+            "%s{policy=\"%V\",operation=\"%V\"} %uL\n",
+            sample->name, &sample->policy->name,
+            ngx_patient_guard_order_name(kind),
+            (uint64_t) sample->sums->orders[kind]);
+    }
 }

@@ -5,6 +5,36 @@
 static const char *ngx_http_patient_guard_status_title(ngx_uint_t status);
 
 
+ngx_uint_t
+ngx_http_patient_guard_sends(ngx_http_request_t *r, const char *name,
+    const char *value)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (header[i].key.len == ngx_strlen(name)
+                && ngx_strncmp(header[i].lowcase_key, name, header[i].key.len)
+                   == 0
+                && header[i].value.len == ngx_strlen(value)
+                && ngx_strncmp(header[i].value.data, value,
+                               header[i].value.len)
+                   == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_table_elt_t *
 ngx_http_patient_guard_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)

@@ -9,6 +9,10 @@
 #include "ngx_http_patient_guard.h"
 
 
+/* does the request have that field, in small letters, with that value? */
+ngx_uint_t ngx_http_patient_guard_sends(ngx_http_request_t *r,
+    const char *name, const char *value);
+
 /* one more field of the response; NULL if memory is short */
 ngx_table_elt_t *ngx_http_patient_guard_header(ngx_http_request_t *r,
     const char *name, ngx_str_t *value);

@@ -5,6 +5,8 @@
 
 static ngx_int_t ngx_http_patient_guard_ask(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
+static ngx_uint_t ngx_http_patient_guard_blocked(
+    ngx_http_patient_guard_ctx_t *ctx);
 static ngx_int_t ngx_http_patient_guard_count(
     ngx_http_patient_guard_ctx_t *ctx);
 static ngx_int_t ngx_http_patient_guard_settle(ngx_http_request_t *r,
@@ -39,16 +41,23 @@ ngx_http_patient_guard_verdict_init(ngx_http_request_t *r,
 
     ctx->decision.limit = -1;
 
-    ctx->op.pool = r->pool;
-    ctx->op.done = ngx_http_patient_guard_done;
-    ctx->op.data = ctx;
-    ctx->op.lookup.dry_run = ctx->dry_run;
+    ngx_http_patient_guard_verdict_op(ctx);
 
     ctx->hold.handler = ngx_http_patient_guard_hold_handler;
     ctx->hold.data = ctx;
     ctx->hold.log = r->connection->log;
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_patient_guard_verdict_op(ngx_http_patient_guard_ctx_t *ctx)
+{
+    ctx->op.pool = ctx->request->pool;
+    ctx->op.done = ngx_http_patient_guard_done;
+    ctx->op.data = ctx;
+    ctx->op.lookup.dry_run = ctx->dry_run;
 }
 
 
@@ -106,12 +115,54 @@ static ngx_int_t
 ngx_http_patient_guard_ask(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx)
 {
+    if (ngx_http_patient_guard_blocked(ctx)) {
+        return ngx_http_patient_guard_decided(r, ctx);
+    }
+
     if (ngx_http_patient_guard_count(ctx) == NGX_AGAIN) {
         return ngx_http_patient_guard_wait(ctx,
                                            ngx_http_patient_guard_settle);
     }
 
     return ngx_http_patient_guard_settle(r, ctx);
+}
+
+
+/* by the desk, which nobody is exempt from; nothing is counted */
+
+static ngx_uint_t
+ngx_http_patient_guard_blocked(ngx_http_patient_guard_ctx_t *ctx)
+{
+    uint64_t                     now, until;
+    ngx_patient_guard_totals_t  *totals;
+
+    now = ngx_http_patient_guard_now(ctx);
+    totals = ctx->policy->shm->totals;
+
+    until = ngx_patient_guard_totals_blocks(totals, &ctx->op.lookup.account,
+                                            now);
+    if (until == 0) {
+
+        /* or before the secret was rotated */
+
+        until = ngx_patient_guard_totals_blocks(totals,
+                                              &ctx->op.lookup.previous, now);
+    }
+
+    if (until == 0) {
+        return 0;
+    }
+
+    ngx_memzero(&ctx->op.tally, sizeof(ngx_patient_guard_tally_t));
+
+    ctx->op.lookup.now = now;
+    ctx->reason = "the account is blocked by the desk";
+    ctx->decision.verdict = NGX_PATIENT_GUARD_VERDICT_DENY;
+    ctx->decision.limit = -1;
+    ctx->decision.wait = until - now;
+    ctx->decision.over = 1;
+
+    return 1;
 }
 
 

@@ -13,6 +13,9 @@
 ngx_int_t ngx_http_patient_guard_verdict_init(ngx_http_request_t *r,
     ngx_http_patient_guard_ctx_t *ctx);
 
+/* the op as it is to begin with; its lookup is the caller's to fill */
+void ngx_http_patient_guard_verdict_op(ngx_http_patient_guard_ctx_t *ctx);
+
 /*
  * Counts ctx->op.lookup, and decides.  A lookup that does not fit may be held
  * until it does, "patience" ms at the most.

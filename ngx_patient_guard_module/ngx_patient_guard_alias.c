@@ -258,6 +258,43 @@ ngx_patient_guard_account_hex(u_char *p, ngx_patient_guard_account_t *account)
 }
 
 
+ngx_int_t
+ngx_patient_guard_account_read(ngx_str_t *hex,
+    ngx_patient_guard_account_t *account)
+{
+    u_char      bytes[sizeof(ngx_patient_guard_account_t)];
+    ngx_int_t   byte;
+    ngx_uint_t  i, word;
+
+    if (hex->len != NGX_PATIENT_GUARD_ACCOUNT_HEX) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < sizeof(bytes); i++) {
+
+        byte = ngx_hextoi(hex->data + 2 * i, 2);
+
+        if (byte == NGX_ERROR) {
+            return NGX_DECLINED;
+        }
+
+        bytes[i] = (u_char) byte;
+    }
+
+    for (word = 0; word < 2; word++) {
+
+        account->word[word] = 0;
+
+        for (i = 8; i; i--) {
+            account->word[word] = account->word[word] << 8
+                                  | bytes[8 * word + i - 1];
+        }
+    }
+
+    return account->word[0] || account->word[1] ? NGX_OK : NGX_DECLINED;
+}
+
+
 u_char *
 ngx_patient_guard_patient_hex(u_char *p, ngx_patient_guard_patient_t patient)
 {

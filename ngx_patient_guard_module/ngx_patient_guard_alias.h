@@ -68,6 +68,10 @@ ngx_patient_guard_patient_t ngx_patient_guard_record_alias(
 u_char *ngx_patient_guard_account_hex(u_char *p,
     ngx_patient_guard_account_t *account);
 
+/* what those digits say; NGX_DECLINED if they are none */
+ngx_int_t ngx_patient_guard_account_read(ngx_str_t *hex,
+    ngx_patient_guard_account_t *account);
+
 /* 16 digits */
 u_char *ngx_patient_guard_patient_hex(u_char *p,
     ngx_patient_guard_patient_t patient);

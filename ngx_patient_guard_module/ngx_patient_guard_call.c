@@ -48,8 +48,6 @@ typedef struct {
 } ngx_patient_guard_call_t;
 
 
-static u_char *ngx_patient_guard_call_key(ngx_str_t *keys,
-    ngx_patient_guard_account_t *account, u_char *p);
 static size_t ngx_patient_guard_call_most(ngx_str_t *keys,
     ngx_patient_guard_limit_t *limits, ngx_uint_t nlimits,
     ngx_uint_t npatients);
@@ -406,7 +404,7 @@ ngx_patient_guard_call_limit(u_char *p, ngx_patient_guard_call_t *call,
 
 /* all keys of an account lie in one slot of a cluster: { } is its tag */
 
-static u_char *
+u_char *
 ngx_patient_guard_call_key(ngx_str_t *keys,
     ngx_patient_guard_account_t *account, u_char *p)
 {

@@ -47,5 +47,9 @@ u_char *ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
     ngx_patient_guard_parcel_t *parcel, ngx_patient_guard_caller_t *caller,
     const u_char *digest);
 
+/* the key of an account, as an argument; returns its end */
+u_char *ngx_patient_guard_call_key(ngx_str_t *keys,
+    ngx_patient_guard_account_t *account, u_char *p);
+
 
 #endif /* _NGX_PATIENT_GUARD_CALL_H_INCLUDED_ */

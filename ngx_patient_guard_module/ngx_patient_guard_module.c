@@ -241,6 +241,18 @@ ngx_http_patient_guard_init_process(ngx_cycle_t *cycle)
         if (policies[i]->store == NULL) {
             return NGX_ERROR;
         }
+
+        /* nodes that have no desk hear of none: they ask Redis nothing more */
+
+        if (mcf->apis.nelts == 0) {
+            continue;
+        }
+
+        policies[i]->desk = ngx_patient_guard_desk_create(
+                                        &policies[i]->redis->script, cycle);
+        if (policies[i]->desk == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
@@ -263,6 +275,10 @@ ngx_http_patient_guard_exit_process(ngx_cycle_t *cycle)
     policies = mcf->policies.elts;
 
     for (i = 0; i < mcf->policies.nelts; i++) {
+
+        if (policies[i]->desk) {
+            ngx_patient_guard_desk_destroy(policies[i]->desk);
+        }
 
         if (policies[i]->redis && policies[i]->store) {
             ngx_patient_guard_redis_close(policies[i]->store);

@@ -97,6 +97,8 @@ ngx_patient_guard_script_create(ngx_patient_guard_script_conf_t *conf,
         break;
     }
 
+    conf->script = script;
+
     return script->finder ? script : NULL;
 }
 

@@ -65,6 +65,7 @@ typedef struct {
     ngx_str_t                       keys;      /* "prefix:policy:" */
     ngx_patient_guard_shm_t        *shm;
     u_char                          digest[NGX_PATIENT_GUARD_CALL_DIGEST];
+    ngx_patient_guard_script_t     *script;    /* of this worker */
 } ngx_patient_guard_script_conf_t;
 
 

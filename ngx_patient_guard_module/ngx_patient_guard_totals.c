@@ -46,6 +46,7 @@ ngx_patient_guard_totals_init(ngx_shm_zone_t *zone,
         return NGX_ERROR;
     }
 
+    totals->sums->born = (uint64_t) ngx_time() * 1000;
     totals->sums->version = NGX_PATIENT_GUARD_TOTALS_VERSION;
     totals->pool->data = totals->sums;
 

@@ -77,8 +77,20 @@ typedef struct {
 } ngx_patient_guard_worker_t;
 
 
+/* what this node has heard of the list of the desk's orders, in Redis */
+
+#define NGX_PATIENT_GUARD_LIST_ID  16
+
+typedef struct {
+    ngx_atomic_t                 polled;       /* ms, by some clock, or 0 */
+    uint64_t                     heard;        /* number of the last order */
+    u_char                       id[NGX_PATIENT_GUARD_LIST_ID];
+} ngx_patient_guard_list_t;
+
+
 typedef struct {
     uint64_t                          version;
+    uint64_t                          born;       /* ms */
 
     ngx_atomic_t                      records;
     ngx_atomic_t                      outcomes[2][NGX_PATIENT_GUARD_OUTCOMES];
@@ -87,12 +99,14 @@ typedef struct {
     ngx_atomic_t                      errors[NGX_PATIENT_GUARD_ERRORS];
     ngx_atomic_t                      latencies[NGX_PATIENT_GUARD_LATENCIES];
     ngx_atomic_t                      latency;    /* us, sum of all */
+    ngx_atomic_t                      orders[4];  /* by kind */
 
     ngx_patient_guard_limit_totals_t  limits[NGX_PATIENT_GUARD_TOTALS_LIMITS];
     ngx_patient_guard_worker_t        workers[
                                             NGX_PATIENT_GUARD_TOTALS_WORKERS];
     ngx_patient_guard_recent_t        recent;
     ngx_patient_guard_blocks_t        blocks;
+    ngx_patient_guard_list_t          list;
 } ngx_patient_guard_sums_t;
 
 

@@ -410,3 +410,97 @@ my $next;
 another { $next = $state->(6) };
 is($pass->($next), 303);
 stop_another();
+
+
+
+=== TEST 16: what the desk orders is done on all nodes
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+limit    lookups=90/1d challenge;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    add_header             X-Alias $patient_guard_account always;
+    proxy_pass             http://$PG_PORTAL;
+}
+location /guard/ {
+    patient_guard_api  write;
+    allow  127.0.0.1;
+    deny   all;
+}
+--- after
+my $look = sub { get("/?patient=$_[1]", 'X-Account' => $_[0])->{status} };
+my $order = sub {
+    my $answer = get("/guard/accounts/$_[1]", 'X-Patient-Guard' => 'write', method => $_[0]);
+    $answer->{status} . ($answer->{body} =~ /"reach":"fleet"/ ? ' fleet' : '');
+};
+start_another();
+is($look->('a', $_), $_ < 3 ? 200 : 403) for 1 .. 3;
+another { is($look->('a', 3), 403, 'refused there as well') };
+is($order->(POST => 'a/clear'), '200 fleet');
+is($look->('a', 3), 200);
+another { ok(wait_for(sub { $look->('a', 4) == 200 }), 'cleared there') };
+is($look->('a', 5), 403);
+
+is($order->(POST => 'b/block?for=1h'), '200 fleet');
+is($look->('b', 1), 403);
+another { ok(wait_for(sub { $look->('b', 1) == 403 }), 'blocked there') };
+another { is($order->(POST => 'b/clear'), '200 fleet') };
+another { is($look->('b', 1), 200) };
+ok(wait_for(sub { $look->('b', 1) == 200 }), 'lifted here');
+
+my $alias = get('/?patient=1', 'X-Account' => 'b')->{headers}{'x-alias'};
+another { $look->('b', 2) };
+my $known = sub { get('/guard/status')->{body} =~ /"account":"$alias"/ };
+ok($known->(), 'known here');
+another { ok($known->(), 'and there') };
+is($order->(DELETE => 'b'), '200 fleet');
+ok(!$known->(), 'forgotten');
+another { ok(wait_for(sub { !$known->() }), 'there as well') };
+ok(wait_for(sub { !grep { /\{$alias\}/ } PatientGuard::redis('KEYS', "*:$PatientGuard::policy:*") }), 'and by Redis');
+
+is($order->(POST => 'c/block?for=1h'), '200 fleet');
+stop_another();
+start_another();
+another { ok(wait_for(sub { $look->('c', 1) == 403 }), 'a node that starts later hears of it') };
+stop_another();
+
+
+
+=== TEST 17: what the desk orders while Redis is away
+--- policy
+account    $http_x_account trusted;
+redis      unix:$PG_TMP/$PG_POLICY/sock prefix=$PG_PREFIX;
+limit      patients=2/1h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+}
+location /guard/ {
+    patient_guard_api  write;
+    allow  127.0.0.1;
+    deny   all;
+}
+--- after
+my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
+my $look = sub { get("/?patient=$_[1]", 'X-Account' => $_[0])->{status} };
+my $order = sub { get("/guard/accounts/$_[1]?policy=$PatientGuard::policy" . ($_[2] // ''), 'X-Patient-Guard' => 'write', method => $_[0]) };
+my $answer = $order->(POST => 'a/block', '&for=1h');
+is($answer->{status}, 503, 'nobody is told');
+like($answer->{body}, qr/"reach":"node"/);
+is($look->('a', 1), 403, 'but this node does it');
+is($look->('b', $_), $_ < 3 ? 200 : 403) for 1 .. 3;
+is(get("/guard/accounts/b?policy=$PatientGuard::policy")->{status}, 200, 'this node tells what it knows');
+start_redis($dir);
+ok(wait_for(sub { $order->(POST => 'b/clear')->{status} == 200 }), 'Redis is back');
+is($look->('a', 1), 403, 'and he is blocked still');
+is($look->('b', 3), 200);
+is(PatientGuard::redis_at($dir, 'FLUSHALL'), "OK\n");
+is($look->('a', 1), 403);
+ok($order->(POST => 'c/block', '&for=1h')->{status} == 200, 'a list anew');
+is($look->('c', 1), 403);
+stop_redis($dir);

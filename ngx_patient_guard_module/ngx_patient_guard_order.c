@@ -1,0 +1,216 @@
+
+#include "ngx_patient_guard_order.h"
+#include "ngx_patient_guard_fleet.h"
+
+
+static u_char *ngx_patient_guard_order_put(u_char *p, uint64_t value);
+static uint64_t ngx_patient_guard_order_get(u_char **p);
+static void ngx_patient_guard_order_clear(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t member, uint64_t now);
+static ngx_uint_t ngx_patient_guard_order_drops(ngx_patient_guard_shm_t *shm,
+    uint32_t id);
+
+
+u_char *
+ngx_patient_guard_order_write(u_char *p, ngx_patient_guard_order_t *order)
+{
+    p = ngx_patient_guard_order_put(p, order->time);
+    p = ngx_patient_guard_order_put(p, order->until);
+    p = ngx_patient_guard_order_put(p, order->node);
+    *p++ = (u_char) order->kind;
+
+    p = ngx_cpymem(p, &order->account, sizeof(ngx_patient_guard_account_t));
+
+    return ngx_cpymem(p, &order->previous,
+                      sizeof(ngx_patient_guard_account_t));
+}
+
+
+ngx_int_t
+ngx_patient_guard_order_read(u_char *p, ngx_patient_guard_order_t *order)
+{
+    order->number = ngx_patient_guard_order_get(&p);
+    order->time = ngx_patient_guard_order_get(&p);
+    order->until = ngx_patient_guard_order_get(&p);
+    order->node = ngx_patient_guard_order_get(&p);
+    order->kind = *p++;
+
+    ngx_memcpy(&order->account, p, sizeof(ngx_patient_guard_account_t));
+    p += sizeof(ngx_patient_guard_account_t);
+    ngx_memcpy(&order->previous, p, sizeof(ngx_patient_guard_account_t));
+
+    if (order->kind < NGX_PATIENT_GUARD_ORDER_CLEAR
+        || order->kind > NGX_PATIENT_GUARD_ORDER_FORGET
+        || (order->account.word[0] == 0 && order->account.word[1] == 0))
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_patient_guard_order_put(u_char *p, uint64_t value)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 8; i++) {
+        *p++ = (u_char) value;
+        value >>= 8;
+    }
+
+    return p;
+}
+
+
+static uint64_t
+ngx_patient_guard_order_get(u_char **p)
+{
+    uint64_t    value;
+    ngx_uint_t  i;
+
+    for (i = 8, value = 0; i; i--) {
+        value = value << 8 | (*p)[i - 1];
+    }
+
+    *p += 8;
+
+    return value;
+}
+
+
+ngx_int_t
+ngx_patient_guard_order_obey(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_order_t *order, uint64_t now)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_patient_guard_ref_t     member;
+    ngx_patient_guard_sums_t   *sums;
+    ngx_patient_guard_account_t *names[2];
+
+    sums = shm->totals->sums;
+    names[0] = &order->account;
+    names[1] = &order->previous;
+    rc = NGX_OK;
+
+    (void) ngx_atomic_fetch_add(&sums->orders[order->kind], 1);
+
+    ngx_patient_guard_totals_lock(shm->totals);
+
+    if (order->kind == NGX_PATIENT_GUARD_ORDER_BLOCK) {
+        rc = ngx_patient_guard_blocks_set(&sums->blocks, &order->account,
+                                          order->until, now);
+    } else {
+        ngx_patient_guard_blocks_lift(&sums->blocks, &order->account);
+        ngx_patient_guard_blocks_lift(&sums->blocks, &order->previous);
+    }
+
+    if (order->kind == NGX_PATIENT_GUARD_ORDER_FORGET) {
+        ngx_patient_guard_recent_forget(&sums->recent, &order->account);
+    }
+
+    ngx_patient_guard_totals_unlock(shm->totals);
+
+    if (order->kind == NGX_PATIENT_GUARD_ORDER_BLOCK) {
+        return rc;
+    }
+
+    ngx_patient_guard_shm_lock(shm);
+
+    for (i = 0; i < 2; i++) {
+
+        member = ngx_patient_guard_member_find(shm->node, names[i]);
+
+        if (member == 0) {
+            continue;
+        }
+
+        if (order->kind == NGX_PATIENT_GUARD_ORDER_FORGET) {
+            ngx_patient_guard_member_forget(shm->node, member);
+
+        } else {
+            ngx_patient_guard_order_clear(shm, member,
+                                          ngx_max(now, order->time));
+        }
+    }
+
+    ngx_patient_guard_shm_leave(shm, now);
+
+    return NGX_OK;
+}
+
+
+/* whom it knows, and what is usual for it, stays */
+
+static void
+ngx_patient_guard_order_clear(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t member, uint64_t now)
+{
+    uint32_t                    until;
+    ngx_patient_guard_ref_t     ref, next;
+    ngx_patient_guard_node_t   *node;
+    ngx_patient_guard_queue_t  *queue;
+
+    node = shm->node;
+
+    for (ref = ngx_patient_guard_member(node, member)->queues;
+         ref;
+         ref = next)
+    {
+        queue = ngx_patient_guard_queue(&node->zone, ref);
+        next = queue->next;
+
+        if (queue->id == NGX_PATIENT_GUARD_QUEUE_DOUBTS) {
+
+            /* a challenge of before is told by nobody any more */
+
+            until = queue->until;
+            ngx_patient_guard_queue_empty(&node->zone, ref);
+            ngx_patient_guard_queue_mark(&node->zone, ref,
+                                         ngx_max(now, queue->newest), 0,
+                                         until);
+
+        } else if (ngx_patient_guard_order_drops(shm, queue->id)) {
+            ngx_patient_guard_queue_drop(&node->zone,
+                             &ngx_patient_guard_member(node, member)->queues,
+                             ref);
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_patient_guard_order_drops(ngx_patient_guard_shm_t *shm, uint32_t id)
+{
+    ngx_uint_t  i;
+
+    if (id == NGX_PATIENT_GUARD_QUEUE_CHALLENGE
+        || id == NGX_PATIENT_GUARD_QUEUE_GRANTS
+        || id == NGX_PATIENT_GUARD_QUEUE_DUE)
+    {
+        return 1;
+    }
+
+    for (i = 0; i < shm->nlimits; i++) {
+        if (shm->limits[i].id == id) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_str_t *
+ngx_patient_guard_order_name(ngx_patient_guard_order_e kind)
+{
+    static ngx_str_t  names[] = {
+        ngx_string("clear"),
+        ngx_string("block"),
+        ngx_string("forget")
+    };
+
+    return &names[kind - NGX_PATIENT_GUARD_ORDER_CLEAR];
+}
