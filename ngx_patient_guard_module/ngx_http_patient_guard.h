@@ -19,6 +19,7 @@
 #include "ngx_patient_guard_scan.h"
 #include "ngx_patient_guard_shm.h"
 #include "ngx_patient_guard_store.h"
+#include "ngx_patient_guard_stream.h"
 
 
 typedef enum {
@@ -68,7 +69,7 @@ typedef struct {
 
 
 /* one "patient_guard_policy" block; read-only once it is loaded, but for
- * the store and the desk, which each worker opens for itself */
+ * the store, the desk and the stream, which each worker opens for itself */
 
 typedef struct {
     ngx_str_t                            name;
@@ -110,6 +111,8 @@ typedef struct {
     ngx_msec_t                           interval;
     ngx_patient_guard_store_t           *store;
     ngx_patient_guard_desk_t            *desk;       /* NULL: no Redis */
+    ngx_patient_guard_stream_conf_t      events;     /* no key: none */
+    ngx_patient_guard_stream_t          *stream;
 } ngx_http_patient_guard_policy_t;
 
 

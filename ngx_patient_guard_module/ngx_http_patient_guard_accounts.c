@@ -545,6 +545,10 @@ ngx_http_patient_guard_accounts_tell(ngx_http_patient_guard_asking_t *asking)
         return NGX_DECLINED;
     }
 
+    ngx_patient_guard_totals_event(policy->shm->totals, &order->account,
+                                   NGX_PATIENT_GUARD_EVENT_ORDER
+                                   + order->kind, now, order->until);
+
     return policy->desk ? ngx_patient_guard_desk_tell(policy->desk,
                                                       &asking->telling)
                         : NGX_OK;

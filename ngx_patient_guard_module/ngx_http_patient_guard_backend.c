@@ -1,12 +1,15 @@
 
 #include "ngx_http_patient_guard_backend.h"
 #include "ngx_http_patient_guard_argument.h"
+#include "ngx_http_patient_guard_value.h"
 
 
 #define NGX_HTTP_PATIENT_GUARD_REDIS_SIZE  65536   /* bytes of one account */
 
 #define NGX_HTTP_PATIENT_GUARD_INTERVAL      50    /* ms */
 #define NGX_HTTP_PATIENT_GUARD_INTERVAL_MAX  10000
+
+#define NGX_HTTP_PATIENT_GUARD_KEY_MAX       128   /* bytes of a stream's */
 
 
 char *
@@ -120,6 +123,57 @@ ngx_http_patient_guard_consistency(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 char *
+ngx_http_patient_guard_events(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_patient_guard_policy_t  *policy = conf;
+
+    size_t      n;
+    uint32_t    most;
+    ngx_str_t  *value, key, number;
+
+    if (policy->events.key.len) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (!ngx_http_patient_guard_given(&value[1], "stream=", &key)) {
+        return ngx_http_patient_guard_invalid(cf, "events", &value[1],
+                                   "\"stream=key\" such as "
+                                   "\"stream=pg:events\"");
+    }
+
+    for (n = 0; n < key.len; n++) {
+        if (key.len > NGX_HTTP_PATIENT_GUARD_KEY_MAX || key.data[n] <= ' '
+            || key.data[n] >= 0x7f)
+        {
+            return ngx_http_patient_guard_invalid(cf, "stream", &key,
+                                       "a key of at most 128 printable "
+                                       "characters");
+        }
+    }
+
+    if (cf->args->nelts == 3) {
+
+        if (!ngx_http_patient_guard_given(&value[2], "maxlen=", &number)
+            || ngx_http_patient_guard_number(&number, &most) != NGX_OK)
+        {
+            return ngx_http_patient_guard_invalid(cf, "events", &value[2],
+                                       "\"maxlen=n\" with a number from 1 "
+                                       "to 4294967295");
+        }
+
+        policy->events.most = most;
+    }
+
+    policy->events.key = key;
+    policy->events.policy = &policy->name;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
     ngx_http_patient_guard_policy_t *policy)
 {
@@ -135,18 +189,29 @@ ngx_http_patient_guard_backend_init(ngx_conf_t *cf,
             || policy->tls
             || policy->redis_timeout != NGX_CONF_UNSET_MSEC
             || policy->outage != NGX_CONF_UNSET_UINT
-            || policy->consistency != NGX_CONF_UNSET_UINT)
+            || policy->consistency != NGX_CONF_UNSET_UINT
+            || policy->events.key.len)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"redis_auth\", \"redis_tls\", "
-                               "\"redis_timeout\", \"consistency\" and "
-                               "\"on_outage\" want \"redis\" in policy "
-                               "\"%V\"",
+                               "\"redis_timeout\", \"consistency\", "
+                               "\"on_outage\" and \"events\" want "
+                               "\"redis\" in policy \"%V\"",
                                &policy->name);
             return NGX_CONF_ERROR;
         }
 
         return NGX_CONF_OK;
+    }
+
+    if (policy->events.key.len
+        && redis->script.finder.mode == NGX_PATIENT_GUARD_CLUSTER)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"events\" of policy \"%V\" can't be with "
+                           "\"mode=cluster\": it is one key, on one of its "
+                           "servers", &policy->name);
+        return NGX_CONF_ERROR;
     }
 
     if (policy->nkeys == 0) {

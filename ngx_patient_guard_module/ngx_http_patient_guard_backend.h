@@ -14,6 +14,8 @@ char *ngx_http_patient_guard_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_patient_guard_consistency(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_patient_guard_events(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /* when the block is read: what goes together, and the Redis store's own */
 char *ngx_http_patient_guard_backend_init(ngx_conf_t *cf,

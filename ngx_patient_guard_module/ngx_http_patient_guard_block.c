@@ -137,6 +137,10 @@ static ngx_command_t  ngx_http_patient_guard_directives[] = {
       ngx_http_patient_guard_proof, 0,
       offsetof(ngx_http_patient_guard_policy_t, proof), NULL },
 
+    { ngx_string("events"),
+      NGX_CONF_TAKE12,
+      ngx_http_patient_guard_events, 0, 0, NULL },
+
     { ngx_string("exempt"),
       NGX_CONF_TAKE1,
       ngx_http_patient_guard_claim, 0,

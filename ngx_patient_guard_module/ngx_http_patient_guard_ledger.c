@@ -35,6 +35,7 @@ ngx_http_patient_guard_ledger_zone(ngx_conf_t *cf,
 
     policy->shm->totals->limits = policy->limits;
     policy->shm->totals->nlimits = policy->nlimits;
+    policy->shm->totals->streams = (policy->events.key.len != 0);
 
     zone->init = ngx_http_patient_guard_ledger_init;
     zone->data = policy->shm->totals;
@@ -75,6 +76,7 @@ ngx_http_patient_guard_ledger_handler(ngx_http_request_t *r)
     decided.wait = ctx->decision.wait;
     decided.records = ctx->op.lookup.records;
     decided.dry_run = ctx->dry_run;
+    decided.passed = ctx->op.tally.passed;
 
     if (decided.limit >= 0) {
         decided.count = ctx->op.tally.rooms[decided.limit].total;

@@ -57,6 +57,10 @@ static void ngx_http_patient_guard_metric_waiting(
     ngx_http_patient_guard_sample_t *sample);
 static void ngx_http_patient_guard_metric_blocked(
     ngx_http_patient_guard_sample_t *sample);
+static void ngx_http_patient_guard_metric_events(
+    ngx_http_patient_guard_sample_t *sample);
+static void ngx_http_patient_guard_metric_dropped(
+    ngx_http_patient_guard_sample_t *sample);
 static void ngx_http_patient_guard_metric_orders(
     ngx_http_patient_guard_sample_t *sample);
 static void ngx_http_patient_guard_metric(
@@ -114,6 +118,12 @@ static ngx_http_patient_guard_family_t  ngx_http_patient_guard_families[] = {
     { "patient_guard_blocked_accounts", "gauge",
       "Accounts that the desk has blocked.",
       ngx_http_patient_guard_metric_blocked },
+    { "patient_guard_events_total", "counter",
+      "Events for the stream of \"events\".",
+      ngx_http_patient_guard_metric_events },
+    { "patient_guard_events_dropped_total", "counter",
+      "Events that were dropped, for Redis took none.",
+      ngx_http_patient_guard_metric_dropped },
     { "patient_guard_desk_operations_total", "counter",
       "What the desk has ordered, as carried out on this node.",
       ngx_http_patient_guard_metric_orders }
@@ -397,6 +407,20 @@ ngx_http_patient_guard_metric_blocked(ngx_http_patient_guard_sample_t *sample)
     ngx_http_patient_guard_metric(sample,
             ngx_patient_guard_totals_blocked(sample->policy->shm->totals,
                                              sample->now, blocked));
+}
+
+
+static void
+ngx_http_patient_guard_metric_events(ngx_http_patient_guard_sample_t *sample)
+{
+    ngx_http_patient_guard_metric(sample, sample->sums->events.next);
+}
+
+
+static void
+ngx_http_patient_guard_metric_dropped(ngx_http_patient_guard_sample_t *sample)
+{
+    ngx_http_patient_guard_metric(sample, sample->sums->events.dropped);
 }
 
 

@@ -307,6 +307,11 @@ ngx_http_patient_guard_pass_return(ngx_http_request_t *r,
 
     ngx_http_patient_guard_pass_log(r, ctx, NGX_LOG_NOTICE, "passed");
 
+    ngx_patient_guard_totals_event(ctx->policy->shm->totals,
+                                   &ctx->op.lookup.account,
+                                   NGX_PATIENT_GUARD_EVENT_PASSED,
+                                   ctx->op.lookup.now, 0);
+
     ngx_str_set(&value, "no-store");
 
     b = ngx_calloc_buf(r->pool);

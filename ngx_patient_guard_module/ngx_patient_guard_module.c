@@ -242,6 +242,15 @@ ngx_http_patient_guard_init_process(ngx_cycle_t *cycle)
             return NGX_ERROR;
         }
 
+        if (policies[i]->events.key.len) {
+            policies[i]->stream = ngx_patient_guard_stream_create(
+                                      &policies[i]->events,
+                                      &policies[i]->redis->script, cycle);
+            if (policies[i]->stream == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
         /* nodes that have no desk hear of none: they ask Redis nothing more */
 
         if (mcf->apis.nelts == 0) {
@@ -275,6 +284,10 @@ ngx_http_patient_guard_exit_process(ngx_cycle_t *cycle)
     policies = mcf->policies.elts;
 
     for (i = 0; i < mcf->policies.nelts; i++) {
+
+        if (policies[i]->stream) {
+            ngx_patient_guard_stream_destroy(policies[i]->stream);
+        }
 
         if (policies[i]->desk) {
             ngx_patient_guard_desk_destroy(policies[i]->desk);

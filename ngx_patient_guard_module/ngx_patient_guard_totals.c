@@ -125,6 +125,7 @@ ngx_patient_guard_totals_add(ngx_patient_guard_totals_t *totals,
 {
     ngx_uint_t                    n;
     ngx_patient_guard_sums_t     *sums;
+    ngx_patient_guard_event_t     event;
     ngx_patient_guard_refusal_t   refusal;
 
     sums = totals->sums;
@@ -134,6 +135,12 @@ ngx_patient_guard_totals_add(ngx_patient_guard_totals_t *totals,
     (void) ngx_atomic_fetch_add(&sums->records, decided->records);
     (void) ngx_atomic_fetch_add(&sums->sources[decided->source], 1);
 
+    if (decided->passed) {
+        ngx_patient_guard_totals_event(totals, &decided->account,
+                                       NGX_PATIENT_GUARD_EVENT_PASSED,
+                                       decided->now, 0);
+    }
+
     if (decided->outcome == NGX_PATIENT_GUARD_ALLOWED) {
         return;
     }
@@ -142,10 +149,6 @@ ngx_patient_guard_totals_add(ngx_patient_guard_totals_t *totals,
         n = totals->places[decided->limit];
         (void) ngx_atomic_fetch_add(
            &sums->limits[n].outcomes[decided->dry_run][decided->outcome], 1);
-    }
-
-    if (decided->outcome == NGX_PATIENT_GUARD_UNAVAILABLE) {
-        return;
     }
 
     refusal.account = decided->account;
@@ -158,8 +161,49 @@ ngx_patient_guard_totals_add(ngx_patient_guard_totals_t *totals,
     refusal.verdict = (uint16_t) decided->outcome;
     refusal.dry_run = decided->dry_run;
 
+    event.account = refusal.account;
+    event.time = refusal.time;
+    event.until = refusal.until;
+    event.limit = refusal.limit;
+    event.count = refusal.count;
+    event.allowance = refusal.allowance;
+    event.what = refusal.verdict;
+    event.dry_run = refusal.dry_run;
+
     ngx_patient_guard_totals_lock(totals);
-    ngx_patient_guard_recent_add(&sums->recent, &refusal);
+
+    if (decided->outcome != NGX_PATIENT_GUARD_UNAVAILABLE) {
+        ngx_patient_guard_recent_add(&sums->recent, &refusal);
+    }
+
+    if (totals->streams) {
+        ngx_patient_guard_events_push(&sums->events, &event);
+    }
+
+    ngx_patient_guard_totals_unlock(totals);
+}
+
+
+void
+ngx_patient_guard_totals_event(ngx_patient_guard_totals_t *totals,
+    ngx_patient_guard_account_t *account, ngx_uint_t what, uint64_t now,
+    uint64_t until)
+{
+    ngx_patient_guard_event_t  event;
+
+    if (!totals->streams) {
+        return;
+    }
+
+    ngx_memzero(&event, sizeof(ngx_patient_guard_event_t));
+
+    event.account = *account;
+    event.time = now;
+    event.until = until;
+    event.what = (uint16_t) what;
+
+    ngx_patient_guard_totals_lock(totals);
+    ngx_patient_guard_events_push(&totals->sums->events, &event);
     ngx_patient_guard_totals_unlock(totals);
 }
 

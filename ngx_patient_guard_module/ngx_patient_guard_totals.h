@@ -14,11 +14,12 @@
 
 #include "ngx_patient_guard.h"
 #include "ngx_patient_guard_blocks.h"
+#include "ngx_patient_guard_events.h"
 #include "ngx_patient_guard_recent.h"
 
 
 #define NGX_PATIENT_GUARD_TOTALS_VERSION  1
-#define NGX_PATIENT_GUARD_TOTALS_SIZE     (16 * ngx_pagesize)
+#define NGX_PATIENT_GUARD_TOTALS_SIZE     (32 * ngx_pagesize)
 #define NGX_PATIENT_GUARD_TOTALS_LIMITS   (2 * NGX_PATIENT_GUARD_LIMITS)
 #define NGX_PATIENT_GUARD_TOTALS_WORKERS  64
 
@@ -107,6 +108,7 @@ typedef struct {
     ngx_patient_guard_recent_t        recent;
     ngx_patient_guard_blocks_t        blocks;
     ngx_patient_guard_list_t          list;
+    ngx_patient_guard_events_t        events;
 } ngx_patient_guard_sums_t;
 
 
@@ -117,6 +119,7 @@ typedef struct {
     ngx_slab_pool_t             *pool;         /* for its lock */
     ngx_patient_guard_limit_t   *limits;       /* of the policy */
     ngx_uint_t                   nlimits;
+    ngx_uint_t                   streams;      /* events are kept */
     ngx_uint_t                   places[NGX_PATIENT_GUARD_LIMITS];
                                                /* of them, in sums->limits */
 } ngx_patient_guard_totals_t;
@@ -143,6 +146,7 @@ typedef struct {
     uint32_t                     count;        /* of the limit */
     uint32_t                     allowance;
     unsigned                     dry_run:1;
+    unsigned                     passed:1;     /* a challenge before it */
 } ngx_patient_guard_decided_t;
 
 
@@ -155,6 +159,11 @@ ngx_int_t ngx_patient_guard_totals_init(ngx_shm_zone_t *zone,
 
 void ngx_patient_guard_totals_add(ngx_patient_guard_totals_t *totals,
     ngx_patient_guard_decided_t *decided);
+
+/* what is no lookup's: for the stream, where there is one */
+void ngx_patient_guard_totals_event(ngx_patient_guard_totals_t *totals,
+    ngx_patient_guard_account_t *account, ngx_uint_t what, uint64_t now,
+    uint64_t until);
 
 /* a call to Redis was answered after so many us */
 void ngx_patient_guard_totals_answered(ngx_patient_guard_totals_t *totals,

@@ -603,7 +603,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency", "on_outage" and "events" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -616,7 +616,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency", "on_outage" and "events" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -629,7 +629,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency", "on_outage" and "events" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -1344,7 +1344,7 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency", "on_outage" and "events" want "redis" in policy "$PG_POLICY"
 
 
 
@@ -1357,16 +1357,16 @@ patient_guard_policy $PG_POLICY {
 }
 --- must_die
 --- error_log
-"redis_auth", "redis_tls", "redis_timeout", "consistency" and "on_outage" want "redis" in policy "$PG_POLICY"
+"redis_auth", "redis_tls", "redis_timeout", "consistency", "on_outage" and "events" want "redis" in policy "$PG_POLICY"
 
 
 
-=== TEST 136: what is not built is unknown: events
+=== TEST 136: events of no stream
 --- policy
-events  stream=pg;
+events  pg;
 --- must_die
 --- error_log
-unknown directive "events" in policy "$PG_POLICY"
+invalid value "pg" of "events", expected "stream=key" such as "stream=pg:events"
 
 
 
