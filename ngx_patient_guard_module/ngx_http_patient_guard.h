@@ -193,8 +193,9 @@ typedef struct {
     ngx_http_patient_guard_gate_t       *gate;
     ngx_flag_t                           headers;
 
-    ngx_http_patient_guard_use_t         pass;       /* not inherited, */
-    ngx_uint_t                           api;        /*   nor is this  */
+    ngx_http_handler_pt                  handler;    /* of these two, which */
+    ngx_http_patient_guard_use_t         pass;       /*   only "if" and     */
+    ngx_uint_t                           api;        /*   the like inherit  */
 } ngx_http_patient_guard_loc_conf_t;
 
 

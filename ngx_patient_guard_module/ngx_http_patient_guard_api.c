@@ -41,6 +41,10 @@ ngx_http_patient_guard_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    if (lcf->handler) {
+        return "is in a location with \"patient_guard_pass\"";
+    }
+
     value = cf->args->elts;
     lcf->api = NGX_HTTP_PATIENT_GUARD_API_ON;
 
@@ -71,6 +75,7 @@ ngx_http_patient_guard_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf->handler = ngx_http_patient_guard_api_handler;
+    lcf->handler = clcf->handler;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
 

@@ -4,6 +4,9 @@
 
 static ngx_http_patient_guard_policy_t *ngx_http_patient_guard_find_policy(
     ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_http_patient_guard_merge_handler(ngx_conf_t *cf,
+    ngx_http_patient_guard_loc_conf_t *prev,
+    ngx_http_patient_guard_loc_conf_t *conf);
 static ngx_int_t ngx_http_patient_guard_pass_policy(ngx_conf_t *cf,
     ngx_http_patient_guard_use_t *pass);
 
@@ -67,6 +70,7 @@ ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf)
      *     lcf->line = 0;
      *     lcf->policy = NULL;
      *     lcf->nir = 0;
+     *     lcf->handler = NULL;
      *     lcf->pass = { { 0, NULL }, { 0, NULL }, 0, NULL };
      *     lcf->api = 0;
      */
@@ -122,6 +126,10 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_ptr_value(conf->gate, prev->gate, NULL);
     ngx_conf_merge_value(conf->headers, prev->headers, 0);
 
+    if (ngx_http_patient_guard_merge_handler(cf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->pass.name.data
         && ngx_http_patient_guard_pass_policy(cf, &conf->pass) != NGX_OK)
     {
@@ -157,6 +165,41 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * What answers in a location does so in its "if" and "limit_except" as well,
+ * as proxy_pass does.
+ */
+
+static ngx_int_t
+ngx_http_patient_guard_merge_handler(ngx_conf_t *cf,
+    ngx_http_patient_guard_loc_conf_t *prev,
+    ngx_http_patient_guard_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname && conf->handler == NULL) {
+        conf->handler = prev->handler;
+        conf->pass = prev->pass;
+        conf->api = prev->api;
+
+        if (clcf->lmt_excpt && clcf->handler == NULL) {
+            clcf->handler = conf->handler;
+        }
+
+    } else if (conf->handler && clcf->handler != conf->handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"patient_guard_pass\" or \"patient_guard_api\" in "
+                      "location \"%V\" stands beside another directive that "
+                      "answers, such as \"proxy_pass\"", &clcf->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -47,6 +47,10 @@ ngx_http_patient_guard_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
+    if (lcf->handler) {
+        return "is in a location with \"patient_guard_api\"";
+    }
+
     value = cf->args->elts;
 
     lcf->pass.name = value[1];
@@ -55,6 +59,7 @@ ngx_http_patient_guard_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_patient_guard_pass_handler;
+    lcf->handler = clcf->handler;
 
     return NGX_CONF_OK;
 }

@@ -81,7 +81,7 @@ ngx_http_patient_guard_handler(ngx_http_request_t *r)
     lcf = ngx_http_get_module_loc_conf(r, ngx_patient_guard_module);
 
     if (lcf->policy == NULL
-        || lcf->pass.policy || lcf->api
+        || (lcf->handler && r->content_handler == lcf->handler)
         || !ngx_http_patient_guard_is_lookup(r, lcf))
     {
         return NGX_DECLINED;

@@ -23,7 +23,8 @@ ngx_http_patient_guard_standing(ngx_http_patient_guard_text_t *text,
     now = ctx->op.lookup.now;
 
     blocked = ngx_patient_guard_totals_blocks(policy->shm->totals,
-                                       &ctx->op.lookup.account, now);
+                                              &ctx->op.lookup.account,
+                                              &ctx->op.lookup.previous, now);
 
     ngx_http_patient_guard_text_add(text, "{\"policy\":\"%V\",\"account\":",
                                     &policy->name);

@@ -133,22 +133,13 @@ ngx_http_patient_guard_ask(ngx_http_request_t *r,
 static ngx_uint_t
 ngx_http_patient_guard_blocked(ngx_http_patient_guard_ctx_t *ctx)
 {
-    uint64_t                     now, until;
-    ngx_patient_guard_totals_t  *totals;
+    uint64_t  now, until;
 
     now = ngx_http_patient_guard_now(ctx);
-    totals = ctx->policy->shm->totals;
 
-    until = ngx_patient_guard_totals_blocks(totals, &ctx->op.lookup.account,
-                                            now);
-    if (until == 0) {
-
-        /* or before the secret was rotated */
-
-        until = ngx_patient_guard_totals_blocks(totals,
-                                              &ctx->op.lookup.previous, now);
-    }
-
+    until = ngx_patient_guard_totals_blocks(ctx->policy->shm->totals,
+                                            &ctx->op.lookup.account,
+                                            &ctx->op.lookup.previous, now);
     if (until == 0) {
         return 0;
     }

@@ -72,7 +72,6 @@ static ngx_int_t ngx_patient_guard_desk_hear(ngx_patient_guard_desk_t *desk,
     u_char *p, u_char *last);
 static void ngx_patient_guard_desk_obey(ngx_patient_guard_desk_t *desk,
     ngx_patient_guard_order_t *order, uint64_t now);
-static uint64_t ngx_patient_guard_desk_now(ngx_patient_guard_desk_t *desk);
 
 
 ngx_patient_guard_desk_t *
@@ -496,13 +495,12 @@ static ngx_int_t
 ngx_patient_guard_desk_hear(ngx_patient_guard_desk_t *desk, u_char *p,
     u_char *last)
 {
-    u_char                     *digits;
-    uint64_t                    now;
-    ngx_int_t                   number;
-    ngx_patient_guard_list_t   *list;
-    ngx_patient_guard_order_t   order;
-
-    list = &desk->conf->shm->totals->sums->list;
+    u_char                      *digits, *id;
+    uint64_t                     now;
+    ngx_int_t                    number;
+    ngx_time_t                  *tp;
+    ngx_patient_guard_order_t    order;
+    ngx_patient_guard_totals_t  *totals;
 
     if (p == last || *p++ != ' ') {
         return NGX_ERROR;
@@ -525,10 +523,10 @@ ngx_patient_guard_desk_hear(ngx_patient_guard_desk_t *desk, u_char *p,
     }
 
     p++;
-    now = ngx_patient_guard_desk_now(desk);
+    tp = ngx_timeofday();
+    now = (uint64_t) tp->sec * 1000 + tp->msec + desk->conf->shm->shift;
 
-    ngx_memcpy(list->id, p, NGX_PATIENT_GUARD_LIST_ID);
-    list->heard = number;
+    id = p;
 
     for (p += NGX_PATIENT_GUARD_LIST_ID;
          p < last;
@@ -539,39 +537,52 @@ ngx_patient_guard_desk_hear(ngx_patient_guard_desk_t *desk, u_char *p,
         }
     }
 
+    /* now it is done: a worker that is killed before hears it again */
+
+    totals = desk->conf->shm->totals;
+
+    ngx_patient_guard_totals_lock(totals);
+    ngx_memcpy(totals->sums->list.id, id, NGX_PATIENT_GUARD_LIST_ID);
+    totals->sums->list.heard = number;
+    ngx_patient_guard_totals_unlock(totals);
+
     return NGX_OK;
 }
 
 
-/* who has started since has counted nothing that was to be cleared */
+/*
+ * Who has started since has counted nothing that was to be cleared, and who
+ * gave the order has done so when it was given.
+ */
 
 static void
 ngx_patient_guard_desk_obey(ngx_patient_guard_desk_t *desk,
     ngx_patient_guard_order_t *order, uint64_t now)
 {
+    ngx_uint_t                   counted;
     ngx_patient_guard_shm_t     *shm;
     ngx_patient_guard_errand_t  *errand;
 
     shm = desk->conf->shm;
 
-    if (order->node == shm->node->id) {
-        return;
+    counted = order->node != shm->node->id
+              && order->time + NGX_PATIENT_GUARD_SKEW
+                 >= shm->totals->sums->born;
+
+    if (ngx_patient_guard_order_obey(shm, order, now, counted) != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, desk->cycle->log, 0,
+                      "patient guard: zone \"%V\" blocks as many accounts as "
+                      "it can: one that was blocked elsewhere is not here",
+                      &shm->name);
     }
 
-    if (order->kind == NGX_PATIENT_GUARD_ORDER_BLOCK
-        ? order->until <= now
-        : order->time + NGX_PATIENT_GUARD_SKEW < shm->totals->sums->born)
+    if (order->kind != NGX_PATIENT_GUARD_ORDER_FORGET
+        || order->time + NGX_PATIENT_GUARD_SKEW < now)
     {
         return;
     }
 
-    (void) ngx_patient_guard_order_obey(shm, order, now);
-
-    if (order->kind != NGX_PATIENT_GUARD_ORDER_FORGET) {
-        return;
-    }
-
-    /* this node may have told Redis of the account in the meantime */
+    /* what was on its way to Redis when it was forgotten may be there now */
 
     errand = ngx_patient_guard_desk_errand(desk,
                                           NGX_PATIENT_GUARD_ERRAND_ACCOUNT);
@@ -585,15 +596,4 @@ ngx_patient_guard_desk_obey(ngx_patient_guard_desk_t *desk,
     if (ngx_patient_guard_errand_send(errand) != NGX_OK) {
         ngx_queue_insert_head(&desk->free, &errand->queue);
     }
-}
-
-
-static uint64_t
-ngx_patient_guard_desk_now(ngx_patient_guard_desk_t *desk)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec + desk->conf->shm->shift;
 }

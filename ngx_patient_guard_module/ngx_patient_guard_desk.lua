@@ -70,12 +70,22 @@ end
 
 if what == 'tell' then
     local now, kept, list = tonumber(ARGV[3]), {}, id and orders() or ''
+    local one, other = string.sub(ARGV[5], 26, 41), string.sub(ARGV[5], 42, 57)
+
+    -- of what is blocked the last word is enough: a block must not outlive
+    -- the order that has lifted it
+
+    local function superseded(kind, account)
+        return kind == BLOCK and (account == one or account == other)
+    end
 
     for at = math.max(1, #list - SIZE * (MOST - 1) + 1), #list, SIZE do
-        local time, ends, _, kind =
-            struct.unpack('<I8I8I8B', list, at + NUMBER)
+        local time, ends, _, kind, account =
+            struct.unpack('<I8I8I8Bc16', list, at + NUMBER)
 
-        if time > now - KEPT or kind == BLOCK and ends > now then
+        if not superseded(kind, account)
+           and (time > now - KEPT or kind == BLOCK and ends > now)
+        then
             kept[#kept + 1] = string.sub(list, at, at + SIZE - 1)
         end
     end

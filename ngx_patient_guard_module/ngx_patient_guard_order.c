@@ -5,6 +5,9 @@
 
 static u_char *ngx_patient_guard_order_put(u_char *p, uint64_t value);
 static uint64_t ngx_patient_guard_order_get(u_char **p);
+static void ngx_patient_guard_order_members(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_order_t *order, ngx_patient_guard_account_t **names,
+    uint64_t now);
 static void ngx_patient_guard_order_clear(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t member, uint64_t now);
 static ngx_uint_t ngx_patient_guard_order_drops(ngx_patient_guard_shm_t *shm,
@@ -82,39 +85,63 @@ ngx_patient_guard_order_get(u_char **p)
 
 ngx_int_t
 ngx_patient_guard_order_obey(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_order_t *order, uint64_t now)
+    ngx_patient_guard_order_t *order, uint64_t now, ngx_uint_t counted)
 {
-    ngx_int_t                   rc;
-    ngx_uint_t                  i;
-    ngx_patient_guard_ref_t     member;
-    ngx_patient_guard_sums_t   *sums;
-    ngx_patient_guard_account_t *names[2];
+    ngx_int_t                     rc;
+    ngx_uint_t                    i;
+    ngx_patient_guard_sums_t     *sums;
+    ngx_patient_guard_account_t  *names[2];
 
     sums = shm->totals->sums;
     names[0] = &order->account;
     names[1] = &order->previous;
     rc = NGX_OK;
 
-    (void) ngx_atomic_fetch_add(&sums->orders[order->kind], 1);
-
     ngx_patient_guard_totals_lock(shm->totals);
 
-    if (order->kind == NGX_PATIENT_GUARD_ORDER_BLOCK) {
-        rc = ngx_patient_guard_blocks_set(&sums->blocks, &order->account,
+    if (order->kind == NGX_PATIENT_GUARD_ORDER_BLOCK && order->until > now) {
+        rc = ngx_patient_guard_blocks_set(&sums->blocks, names[0],
                                           order->until, now);
+        ngx_patient_guard_blocks_lift(&sums->blocks, names[1]);
+
     } else {
-        ngx_patient_guard_blocks_lift(&sums->blocks, &order->account);
-        ngx_patient_guard_blocks_lift(&sums->blocks, &order->previous);
+        for (i = 0; i < 2; i++) {
+            ngx_patient_guard_blocks_lift(&sums->blocks, names[i]);
+        }
     }
 
-    if (order->kind == NGX_PATIENT_GUARD_ORDER_FORGET) {
-        ngx_patient_guard_recent_forget(&sums->recent, &order->account);
+    for (i = 0;
+         i < 2 && counted && order->kind == NGX_PATIENT_GUARD_ORDER_FORGET;
+         i++)
+    {
+        if (names[i]->word[0] || names[i]->word[1]) {
+            ngx_patient_guard_recent_forget(&sums->recent, names[i]);
+        }
     }
 
     ngx_patient_guard_totals_unlock(shm->totals);
 
+    if (rc == NGX_OK && counted) {
+        (void) ngx_atomic_fetch_add(&sums->orders[order->kind], 1);
+        ngx_patient_guard_order_members(shm, order, names, now);
+    }
+
+    return rc;
+}
+
+
+/* what was counted of it */
+
+static void
+ngx_patient_guard_order_members(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_order_t *order, ngx_patient_guard_account_t **names,
+    uint64_t now)
+{
+    ngx_uint_t               i;
+    ngx_patient_guard_ref_t  member;
+
     if (order->kind == NGX_PATIENT_GUARD_ORDER_BLOCK) {
-        return rc;
+        return;
     }
 
     ngx_patient_guard_shm_lock(shm);
@@ -137,8 +164,6 @@ ngx_patient_guard_order_obey(ngx_patient_guard_shm_t *shm,
     }
 
     ngx_patient_guard_shm_leave(shm, now);
-
-    return NGX_OK;
 }
 
 

@@ -45,11 +45,13 @@ ngx_int_t ngx_patient_guard_order_read(u_char *p,
     ngx_patient_guard_order_t *order);
 
 /*
- * Carries it out on this node; takes the locks that it needs.  NGX_DECLINED:
- * as many accounts as there may be are blocked already.
+ * Carries it out on this node; takes the locks that it needs.  Without
+ * "counted" it only is about who is blocked: such orders are obeyed in the
+ * order of the list, even those that this node gave or has outlived.
+ * NGX_DECLINED: as many accounts as there may be are blocked already.
  */
 ngx_int_t ngx_patient_guard_order_obey(ngx_patient_guard_shm_t *shm,
-    ngx_patient_guard_order_t *order, uint64_t now);
+    ngx_patient_guard_order_t *order, uint64_t now, ngx_uint_t counted);
 
 /* "clear", "block" or "forget" */
 ngx_str_t *ngx_patient_guard_order_name(ngx_patient_guard_order_e kind);

@@ -314,16 +314,31 @@ ngx_patient_guard_totals_blocked(ngx_patient_guard_totals_t *totals,
 
 uint64_t
 ngx_patient_guard_totals_blocks(ngx_patient_guard_totals_t *totals,
-    ngx_patient_guard_account_t *account, uint64_t now)
+    ngx_patient_guard_account_t *account,
+    ngx_patient_guard_account_t *previous, uint64_t now)
 {
-    uint64_t  until;
+    uint64_t                     until;
+    ngx_patient_guard_blocks_t  *blocks;
 
-    if (!ngx_patient_guard_blocks_may(&totals->sums->blocks, now)) {
+    blocks = &totals->sums->blocks;
+
+    if (!ngx_patient_guard_blocks_may(blocks, now)) {
         return 0;
     }
 
     ngx_patient_guard_totals_lock(totals);
-    until = ngx_patient_guard_blocks_find(&totals->sums->blocks, account, now);
+
+    until = ngx_patient_guard_blocks_find(blocks, account, now);
+
+    if (until == 0) {
+        until = ngx_patient_guard_blocks_find(blocks, previous, now);
+
+        if (until) {
+            ngx_patient_guard_blocks_lift(blocks, previous);
+            (void) ngx_patient_guard_blocks_set(blocks, account, until, now);
+        }
+    }
+
     ngx_patient_guard_totals_unlock(totals);
 
     return until;

@@ -182,8 +182,8 @@ uint64_t ngx_patient_guard_totals_lookups(ngx_patient_guard_sums_t *sums);
 
 /*
  * The lists of the zone, under its lock: see ngx_patient_guard_recent.h and
- * ngx_patient_guard_blocks.h.  until when (ms) an account is blocked: 0: it is
- * not.
+ * ngx_patient_guard_blocks.h.  Until when (ms) an account is blocked, 0: it is
+ * not; a block under the alias of the other secret is renamed.
  */
 ngx_uint_t ngx_patient_guard_totals_recent(ngx_patient_guard_totals_t *totals,
     ngx_patient_guard_account_t *account, ngx_patient_guard_refusal_t *to);
@@ -191,7 +191,8 @@ ngx_uint_t ngx_patient_guard_totals_blocked(
     ngx_patient_guard_totals_t *totals, uint64_t now,
     ngx_patient_guard_block_entry_t *to);
 uint64_t ngx_patient_guard_totals_blocks(ngx_patient_guard_totals_t *totals,
-    ngx_patient_guard_account_t *account, uint64_t now);
+    ngx_patient_guard_account_t *account,
+    ngx_patient_guard_account_t *previous, uint64_t now);
 
 /* as they are called in what is told */
 ngx_str_t *ngx_patient_guard_outcome_name(ngx_uint_t outcome);

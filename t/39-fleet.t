@@ -56,6 +56,12 @@ sub passed {
     return ($old, $new);
 }
 
+# whose Redis is there to begin with, for a log without errors
+add_block_preprocessor(sub {
+    my $block = shift;
+    start_redis("$ENV{PG_TMP}/" . PatientGuard::next_policy()) if $block->name =~ /desk orders while Redis is away$/;
+});
+
 run_tests();
 
 __DATA__
@@ -489,6 +495,7 @@ location /guard/ {
 my $dir = "$ENV{PG_TMP}/$PatientGuard::policy";
 my $look = sub { get("/?patient=$_[1]", 'X-Account' => $_[0])->{status} };
 my $order = sub { get("/guard/accounts/$_[1]?policy=$PatientGuard::policy" . ($_[2] // ''), 'X-Patient-Guard' => 'write', method => $_[0]) };
+stop_redis($dir);
 my $answer = $order->(POST => 'a/block', '&for=1h');
 is($answer->{status}, 503, 'nobody is told');
 like($answer->{body}, qr/"reach":"node"/);
@@ -504,3 +511,54 @@ is($look->('a', 1), 403);
 ok($order->(POST => 'c/block', '&for=1h')->{status} == 200, 'a list anew');
 is($look->('c', 1), 403);
 stop_redis($dir);
+
+
+
+=== TEST 18: two desks at once, and a node that starts later, agree
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+--- config
+location / {
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    proxy_pass             http://$PG_PORTAL;
+}
+location /guard/ {
+    patient_guard_api  write;
+    allow  127.0.0.1;
+    deny   all;
+}
+--- after
+my $look = sub { get("/?patient=1", 'X-Account' => $_[0])->{status} };
+my $order = sub { get("/guard/accounts/$_[0]/$_[1]", 'X-Patient-Guard' => 'write', method => 'POST')->{status} };
+start_another();
+for my $n (1 .. 20) {
+    $order->("a$n", 'block?for=1h');
+    another { $order->("a$n", 'clear') };
+    another { $order->("b$n", 'block?for=1h') };
+    $order->("b$n", 'clear');
+    $order->("c$n", 'clear');
+    another { $order->("c$n", 'block?for=1h') };
+}
+my @accounts = map { my $n = $_; map { "$_$n" } qw(a b c) } 1 .. 20;
+my $said = sub { CORE::join ' ', map { $look->($_) } @accounts };
+my $expected = CORE::join ' ', (200, 200, 403) x 20;
+ok(wait_for(sub { $said->() eq $expected }), 'here') or diag($said->());
+another { ok(wait_for(sub { $said->() eq $expected }), 'there') or diag($said->()) };
+
+# both age by ten minutes
+my $key = "t$PatientGuard::policy:$PatientGuard::policy:{" . '0' x 32 . '}';
+PatientGuard::redis('EVAL', <<'LUA', 1, $key);
+local list, aged = redis.call('HGET', KEYS[1], 'orders'), {}
+for at = 1, #list, 65 do
+    local time = struct.unpack('<I8', list, at + 8)
+    aged[#aged + 1] = string.sub(list, at, at + 7) .. struct.pack('<I8', time - 600000)
+                      .. string.sub(list, at + 16, at + 64)
+end
+redis.call('HSET', KEYS[1], 'orders', table.concat(aged))
+LUA
+stop_another();
+start_another();
+another { ok(wait_for(sub { $said->() eq $expected }), 'and by who starts later') or diag($said->()) };
+stop_another();

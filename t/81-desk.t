@@ -292,3 +292,93 @@ is(@accounts, 20);
 is_deeply([map { $_->{count} } @accounts], [reverse 11 .. 30], 'nearest first');
 is($accounts[0]{share}, 0.6);
 is(status()->{zone}{accounts}, 31, 'and what all share');
+
+
+
+=== TEST 12: "if" and "limit_except" in a location that answers
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h challenge;
+challenge redirect /sso;
+--- config
+patient_guard $PG_POLICY;
+location /guard/ {
+    patient_guard_api write;
+    allow 127.0.0.1;
+    deny  all;
+    if ($arg_x) {
+        set $x 1;
+    }
+    limit_except GET {
+        allow 127.0.0.1;
+        deny  all;
+    }
+}
+location /pass {
+    patient_guard_pass $PG_POLICY;
+    if ($arg_x) {
+        set $x 1;
+    }
+}
+location /pass2 {
+    patient_guard_pass $PG_POLICY;
+    limit_except GET {
+        allow 127.0.0.1;
+        deny  all;
+    }
+}
+--- after
+my @write = ('X-Patient-Guard' => 'write', method => 'POST');
+is(get('/pass?state=a&x=1', 'X-Account' => 'a')->{status}, 403, 'a state that is none');
+is(get('/pass2?state=a', 'X-Account' => 'a')->{status}, 403);
+is(get('/pass2?state=a', 'X-Account' => 'a', method => 'POST')->{status}, 403);
+is(get("/guard/accounts/a/clear?policy=$PatientGuard::policy$_", @write)->{status}, 200, "write$_") for '', '&x=1';
+is(get('/guard/status?x=1')->{status}, 200);
+is(status()->{lookups}, 0, 'and none of it is a lookup');
+
+
+
+=== TEST 13: beside another directive that answers
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+--- config
+location /guard/ {
+    patient_guard_api;
+    allow 127.0.0.1;
+    deny  all;
+    proxy_pass http://$PG_PORTAL;
+}
+--- must_die
+--- error_log
+"patient_guard_pass" or "patient_guard_api" in location "/guard/" stands beside another directive that answers, such as "proxy_pass"
+
+
+
+=== TEST 14: both in one location
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+--- config
+location /guard/ {
+    patient_guard_api;
+    patient_guard_pass $PG_POLICY;
+}
+--- must_die
+--- error_log
+"patient_guard_pass" directive is in a location with "patient_guard_api"
+
+
+
+=== TEST 15: the other way round
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+--- config
+location /guard/ {
+    patient_guard_pass $PG_POLICY;
+    patient_guard_api;
+}
+--- must_die
+--- error_log
+"patient_guard_api" directive is in a location with "patient_guard_pass"

@@ -54,6 +54,21 @@ sub order {
 our $reach = store() eq 'redis' ? 'fleet' : 'node';
 our $source = store() eq 'redis' ? 'redis' : 'local';
 
+sub keys_are {
+    my ($policy, @keys) = @_;
+
+    my $path = "$ENV{PG_TMP}/$policy.key";
+    open my $file, '>', $path or die "$path: $!\n";
+    print $file map { "$_\n" } @keys;
+    close $file;
+    chmod 0600, $path;
+}
+
+add_block_preprocessor(sub {
+    my $block = shift;
+    keys_are(PatientGuard::next_policy(), 'a' x 32) if $block->name =~ /while the secret is rotated/;
+});
+
 run_tests();
 
 __DATA__
@@ -118,7 +133,7 @@ is(look('a', "/?patient=$_"), 200) for 7, 8;
 is(look('b', "/?patient=$_"), 200) for 7, 8;
 is(order(POST => 'b/clear'), "200 $::reach");
 is(look('a', '/?patient=9'), 403, 'of one account only');
-like(error_log(), qr/\[notice\].*patient guard: clear by the desk, policy "\S+", (told to the fleet|on this node alone), account: \w{32}, client/);
+like(error_log(), qr/\[notice\].*patient guard: clear by the desk, policy "\S+", done, account: \w{32}, client/);
 --- log_level: notice
 
 
@@ -264,3 +279,65 @@ like($answer->{headers}{'content-security-policy'},
 is($answer->{headers}{'x-frame-options'}, 'DENY');
 like($answer->{body}, qr{^<!DOCTYPE html>.*</html>\s*\z}si);
 is($answer->{headers}{'content-length'}, length $answer->{body});
+
+
+
+=== TEST 9: more blocks than there may be
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+--- config eval: $::config
+--- after
+is(order(POST => "u$_/block?for=1h"), "200 $::reach") for 1 .. 256;
+is(order(POST => 'u257/block?for=1h'), '503', 'refused');
+is(account('u257')->{blocked}, undef);
+like(error_log(), qr/\[warn\].*block by the desk, policy "\S+", refused: as many accounts as there may be are blocked/);
+my ($counted) = get('/guard/metrics')->{body} =~ /desk_operations_total\{policy="$PatientGuard::policy",operation="block"\} (\d+)/;
+is($counted, 256);
+is(order(POST => 'u1/block?for=2h'), "200 $::reach", 'one of them again');
+is(order(POST => 'u2/clear'), "200 $::reach");
+is(order(POST => 'u257/block?for=1h'), "200 $::reach");
+
+
+
+=== TEST 10: a client that hangs up has ordered nevertheless
+--- policy
+account        $http_x_account trusted;
+limit          patients=2/1h deny;
+--- config eval: $::config
+--- after
+my $client = PatientGuard::client();
+print $client PatientGuard::request("/guard/accounts/a/block?for=1h&policy=$PatientGuard::policy", @::write, method => 'POST');
+close $client;
+ok(wait_for(sub { look('a', '/?patient=1') == 403 }), 'blocked');
+like(error_log(), qr/block by the desk, policy "$PatientGuard::policy", done/, 'and it is told');
+
+
+
+=== TEST 11: while the secret is rotated
+--- policy
+account  $http_x_account trusted;
+secret   $PG_TMP/$PG_POLICY.key;
+limit    patients=2/1h deny;
+--- config eval: $::config
+--- after
+my $rotate = sub { keys_are($PatientGuard::policy, @_); PatientGuard::reload() };
+is(look('a', "/?patient=$_"), $_ < 3 ? 200 : 403) for 1 .. 3;
+is(order(POST => 'a/block?for=1h'), "200 $::reach");
+$rotate->('b' x 32, 'a' x 32);
+my $blocked = sub { (grep { $_->{name} eq $PatientGuard::policy } @{ JSON::PP::decode_json(get('/guard/status')->{body})->{policies} })[0]{blocked} };
+ok(account('a')->{blocked}, 'the desk knows');
+is(look('a', '/?patient=1'), 403);
+is(scalar @{ $blocked->() }, 1);
+is($blocked->()->[0]{account}, alias('a'), 'by his new name');
+is(order(POST => alias('a') . '/clear?by=alias'), "200 $::reach");
+is(account('a')->{blocked}, undef);
+is(order(POST => 'a/clear'), "200 $::reach");
+is(look('a', '/?patient=3'), 200);
+is(look('a', "/?patient=$_"), $_ < 5 ? 200 : 403) for 4, 5;
+my $before = alias('a');
+$rotate->('c' x 32, 'b' x 32);
+is(order(DELETE => 'a'), "200 $::reach");
+is_deeply(account('a')->{recent}, [], 'nothing of before');
+unlike(get('/guard/status')->{body}, qr/$before/, 'under the other key');
+is(look('a', '/?patient=6'), 200);

@@ -128,6 +128,10 @@ main::worker_connections(1024);
 
 sub store { $ENV{PG_STORE} }
 
+# of the block to come: what a suite's own preprocessors, which run before
+# ours, may want to know
+sub next_policy { "p${$}_" . ($blocks + 1) }
+
 # $policy: what a block says itself in its policy wins
 
 sub words {

@@ -116,11 +116,13 @@ blocks_last_as_long_as_they_are_to(void)
 
     one = account(1);
     is(ngx_patient_guard_blocks_may(&blocks, 1000), 0, "nobody is");
-    is(ngx_patient_guard_blocks_set(&blocks, &one, 2000, 1000), NGX_OK, "done");
+    is(ngx_patient_guard_blocks_set(&blocks, &one, 2000, 1000), NGX_OK,
+       "blocked");
     is(ngx_patient_guard_blocks_may(&blocks, 1999), 1, "somebody is");
     is(ngx_patient_guard_blocks_find(&blocks, &one, 1999), 2000, "he is");
     is(ngx_patient_guard_blocks_find(&blocks, &one, 2000), 0, "no more");
-    is(ngx_patient_guard_blocks_set(&blocks, &one, 1500, 1000), NGX_OK, "done");
+    is(ngx_patient_guard_blocks_set(&blocks, &one, 1500, 1000), NGX_OK,
+       "again");
     is(ngx_patient_guard_blocks_find(&blocks, &one, 1400), 1500, "for less");
     is(ngx_patient_guard_blocks_list(&blocks, 1400, list), 1, "one entry");
 
