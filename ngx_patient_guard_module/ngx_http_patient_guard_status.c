@@ -205,6 +205,7 @@ static void
 ngx_http_patient_guard_status_redis(ngx_http_patient_guard_text_t *text,
     ngx_http_patient_guard_policy_t *policy)
 {
+    uint64_t                          calls;
     ngx_uint_t                        i;
     ngx_patient_guard_sums_t         *sums;
     ngx_patient_guard_target_t       *targets;
@@ -231,15 +232,19 @@ ngx_http_patient_guard_status_redis(ngx_http_patient_guard_text_t *text,
         ngx_http_patient_guard_text_string(text, &targets[i].name);
     }
 
+    for (i = 0, calls = 0; i < NGX_PATIENT_GUARD_LATENCIES; i++) {
+        calls += sums->latencies[i];
+    }
+
     ngx_patient_guard_totals_workers(policy->shm->totals, &workers);
 
     ngx_http_patient_guard_text_add(text,
                     "],\"breaker\":\"%s\",\"workers_open\":%uD,"
                     "\"connections\":%uD,\"waiting\":%uD,"
-                    "\"outage_lookups\":%uL",
+                    "\"outage_lookups\":%uL,\"calls\":%uL",
                     workers.away ? "open" : "closed", workers.away,
                     workers.connections, workers.waiting,
-                    (uint64_t) sums->outages);
+                    (uint64_t) sums->outages, calls);
 
     ngx_http_patient_guard_status_quantile(text, sums, ",\"latency\":{\"p50\"",
                                            500);

@@ -341,3 +341,31 @@ is(order(DELETE => 'a'), "200 $::reach");
 is_deeply(account('a')->{recent}, [], 'nothing of before');
 unlike(get('/guard/status')->{body}, qr/$before/, 'under the other key');
 is(look('a', '/?patient=6'), 200);
+
+
+
+=== TEST 12: by guardctl
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+--- config eval: $::config
+--- after
+my $ctl = sub {
+    my $url = 'http://127.0.0.1:' . server_port_for_client() . '/guard/';
+    my $said = `scripts/guardctl $_[0] --url $url 2>&1`;
+    return ($? >> 8) . ": $said";
+};
+my $only = "--policy $PatientGuard::policy";
+is(look('dupont', "/?patient=$_"), $_ < 3 ? 200 : 403) for 1 .. 3;
+my $alias = alias('dupont');
+like($ctl->("status $only"), qr/^0: node .*\bdeny 1\b.*patients\/1h\s+2\s+1h\s+deny/s);
+unlike($ctl->("status $only"), qr/uninitialized/);
+like($ctl->("top $only"), qr/^0: .*$alias\s+deny\s+patients\/1h\s+2\s+2/s);
+like($ctl->("account dupont $only"), qr/^0: .*next\s+deny by patients\/1h/s);
+like($ctl->("events $only"), qr/^0: .*$alias\s+deny/s);
+like($ctl->("block dupont --for 1h $only"), qr/^0: .*$alias\s+block\s+$::reach/s);
+is(look('dupont', '/?patient=1'), 403);
+like($ctl->("clear $alias --alias $only"), qr/^0: .*clear/s);
+is(look('dupont', '/?patient=3'), 200);
+like($ctl->("forget dupont --yes $only"), qr/^0: .*forget/s);
+like($ctl->('account dupont --policy nobody'), qr/^1: .*no such policy/s);
