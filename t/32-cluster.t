@@ -257,3 +257,59 @@ for my $account (@accounts) {
         or diag(total($account));
 }
 is(count(0, 'is away'), 0, 'no outage');
+
+
+
+=== TEST 11: what the desk orders: accounts, and the list, each where its slot is
+--- http_config eval: $::aliases
+--- policy eval: ::policy(::at('plain'))
+--- config eval
+$::config . 'location /guard/ { patient_guard_api write; allow 127.0.0.1; deny all; }'
+--- after
+$::rig = $::rigs{plain};
+$rig->settled;
+is(well(), '200 redis', 'all is well');
+my $order = sub {
+    my ($method, $path) = @_;
+    my $answer = get("/guard/accounts/$path" . ($path =~ /\?/ ? '&' : '?') . "policy=$PatientGuard::policy",
+                     'X-Patient-Guard' => 'write', method => $method);
+    return $answer->{status} . ($answer->{body} =~ /"reach":"fleet"/ ? ' fleet' : '');
+};
+start_another();
+my @accounts = map { "desk$_" } 1 .. 12;
+for my $account (@accounts) {
+    is(told($account), '200 redis') for 1, 2;
+    is(total($account), 2, "$account is counted");
+    is($order->(POST => "$account/clear"), '200 fleet', 'cleared');
+    is(total($account), 0, 'where it was');
+}
+is($order->(POST => "$_/block?for=1h"), '200 fleet', 'blocked') for @accounts;
+another {
+    for my $account (@accounts) {
+        ok(PatientGuard::wait_for(sub { (split ' ', told($account))[0] == 403 }), "$account is blocked there");
+    }
+};
+is($order->(POST => "$accounts[0]/clear"), '200 fleet');
+is((split ' ', told($accounts[0]))[0], 200);
+my ($there) = grep { $_->cli('EXISTS', key($accounts[0])) eq '1' } $rig->masters;
+ok($there, 'it has a key');
+is($order->(DELETE => $accounts[0]), '200 fleet', 'forgotten');
+is($there->cli('EXISTS', key($accounts[0])), 0, 'and has none');
+
+# the list moves as any key does
+my $list = "t$PatientGuard::policy:$PatientGuard::policy:{" . '0' x 32 . '}';
+my $slot = $rig->slot($list);
+my $from = $rig->owner($slot);
+my ($to) = grep { $_ != $from } $rig->masters;
+$rig->open($to, $slot);
+$rig->carry($to, $slot);
+is($order->(POST => "$accounts[1]/clear"), '200 fleet', 'half moved');
+$rig->close($to, $slot);
+is($order->(POST => "$accounts[2]/clear"), '200 fleet', 'moved');
+another {
+    for my $account (@accounts[1, 2]) {
+        ok(PatientGuard::wait_for(sub { (split ' ', told($account))[0] == 200 }), "$account is heard of there");
+    }
+};
+stop_another();
+is($to->cli('EXISTS', $list), 1);
