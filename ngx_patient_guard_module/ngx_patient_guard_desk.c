@@ -13,7 +13,7 @@
 #define NGX_PATIENT_GUARD_DESK_TICK   150
 #define NGX_PATIENT_GUARD_DESK_POLL   300
 
-#define NGX_PATIENT_GUARD_DESK_ARGS   (3 + 2 + 3 + NGX_PATIENT_GUARD_LIMITS)
+#define NGX_PATIENT_GUARD_DESK_ARGS   (3 + 2 + 5 + NGX_PATIENT_GUARD_LIMITS)
 
 
 /* what is said of one order, one after the other */
@@ -258,7 +258,7 @@ ngx_patient_guard_errand_write(ngx_patient_guard_command_t *command, u_char *p,
     ngx_patient_guard_list_t      *list;
     ngx_patient_guard_account_t   *other;
 
-    static const ngx_uint_t        more[] = { 0, 3, 2 };   /* by step */
+    static const ngx_uint_t        more[] = { 0, 5, 2 };   /* by step */
 
     errand = (ngx_patient_guard_errand_t *) command;
     desk = errand->desk;
@@ -314,6 +314,8 @@ ngx_patient_guard_errand_write(ngx_patient_guard_command_t *command, u_char *p,
         (void) ngx_patient_guard_order_write(order, &errand->order);
 
         p = ngx_patient_guard_resp_arg(p, "tell", 4);
+        p = ngx_patient_guard_resp_number(p, list->heard);
+        p = ngx_patient_guard_resp_arg(p, list->id, sizeof(list->id));
         p = ngx_patient_guard_resp_number(p, errand->order.time);
         p = ngx_patient_guard_resp_arg(p, id, sizeof(id));
 
@@ -399,7 +401,7 @@ ngx_patient_guard_errand_next(ngx_patient_guard_errand_t *errand,
     p = text->data + len;
     last = text->data + text->len;
 
-    if (errand->step == NGX_PATIENT_GUARD_ERRAND_POLL) {
+    if (errand->step != NGX_PATIENT_GUARD_ERRAND_ACCOUNT) {
         return ngx_patient_guard_desk_hear(errand->desk, p, last);
     }
 
@@ -407,7 +409,7 @@ ngx_patient_guard_errand_next(ngx_patient_guard_errand_t *errand,
         return NGX_ERROR;
     }
 
-    if (errand->step == NGX_PATIENT_GUARD_ERRAND_TELL || errand->again) {
+    if (errand->again) {
         return NGX_OK;
     }
 
@@ -495,10 +497,11 @@ static ngx_int_t
 ngx_patient_guard_desk_hear(ngx_patient_guard_desk_t *desk, u_char *p,
     u_char *last)
 {
-    u_char                      *digits, *id;
+    u_char                      *digits;
     uint64_t                     now;
     ngx_int_t                    number;
     ngx_time_t                  *tp;
+    ngx_patient_guard_list_t    *list;
     ngx_patient_guard_order_t    order;
     ngx_patient_guard_totals_t  *totals;
 
@@ -526,7 +529,17 @@ ngx_patient_guard_desk_hear(ngx_patient_guard_desk_t *desk, u_char *p,
     tp = ngx_timeofday();
     now = (uint64_t) tp->sec * 1000 + tp->msec + desk->conf->shm->shift;
 
-    id = p;
+    totals = desk->conf->shm->totals;
+    list = &totals->sums->list;
+
+    ngx_patient_guard_totals_lock(totals);
+
+    if (ngx_memcmp(list->id, p, NGX_PATIENT_GUARD_LIST_ID) != 0) {
+        ngx_memcpy(list->id, p, NGX_PATIENT_GUARD_LIST_ID);
+        list->heard = 0;
+    }
+
+    ngx_patient_guard_totals_unlock(totals);
 
     for (p += NGX_PATIENT_GUARD_LIST_ID;
          p < last;
@@ -537,46 +550,24 @@ ngx_patient_guard_desk_hear(ngx_patient_guard_desk_t *desk, u_char *p,
         }
     }
 
-    /* now it is done: a worker that is killed before hears it again */
-
-    totals = desk->conf->shm->totals;
+    /* those that are not kept any more are as good as heard */
 
     ngx_patient_guard_totals_lock(totals);
-    ngx_memcpy(totals->sums->list.id, id, NGX_PATIENT_GUARD_LIST_ID);
-    totals->sums->list.heard = number;
+    list->heard = ngx_max(list->heard, (uint64_t) number);
     ngx_patient_guard_totals_unlock(totals);
 
     return NGX_OK;
 }
 
 
-/*
- * Who has started since has counted nothing that was to be cleared, and who
- * gave the order has done so when it was given.
- */
-
 static void
 ngx_patient_guard_desk_obey(ngx_patient_guard_desk_t *desk,
     ngx_patient_guard_order_t *order, uint64_t now)
 {
-    ngx_uint_t                   counted;
-    ngx_patient_guard_shm_t     *shm;
     ngx_patient_guard_errand_t  *errand;
 
-    shm = desk->conf->shm;
-
-    counted = order->node != shm->node->id
-              && order->time + NGX_PATIENT_GUARD_SKEW
-                 >= shm->totals->sums->born;
-
-    if (ngx_patient_guard_order_obey(shm, order, now, counted) != NGX_OK) {
-        ngx_log_error(NGX_LOG_WARN, desk->cycle->log, 0,
-                      "patient guard: zone \"%V\" blocks as many accounts as "
-                      "it can: one that was blocked elsewhere is not here",
-                      &shm->name);
-    }
-
-    if (order->kind != NGX_PATIENT_GUARD_ORDER_FORGET
+    if (ngx_patient_guard_order_heard(desk->conf->shm, order, now) != NGX_OK
+        || order->kind != NGX_PATIENT_GUARD_ORDER_FORGET
         || order->time + NGX_PATIENT_GUARD_SKEW < now)
     {
         return;

@@ -7,10 +7,12 @@
 --            left, nor a challenge; whom the account knows and what is usual
 --            for it stays
 --       "forget": nothing is left
---       "tell", now, id, order of 57 bytes: one more for all nodes to carry out
 --       "poll", the last number that the node has heard, and of which id
--- Reply nonce, the number that was heard up to now, the list's id, and the
---       orders: number I8 and 57 bytes each
+--       "tell", the same, then now, an id for a list that is new, and an order
+--            of 57 bytes: one more for all nodes to carry out
+-- Reply nonce; of "tell" and "poll" also the number that is heard of now, the
+--       list's id, and the orders behind the last one: number I8 and 57 bytes
+--       each, so that who tells one knows all that go before it
 --
 -- The list is a hash like an account's: "n" is the last number, "id" 16 bytes
 -- that tell it from one that was lost, "orders" those that are not too old.
@@ -68,9 +70,11 @@ local function orders()
     return value and #value % SIZE == 0 and value or ''
 end
 
+local list
+
 if what == 'tell' then
-    local now, kept, list = tonumber(ARGV[3]), {}, id and orders() or ''
-    local one, other = string.sub(ARGV[5], 26, 41), string.sub(ARGV[5], 42, 57)
+    local now, kept, order = tonumber(ARGV[5]), {}, ARGV[7]
+    local one, other = string.sub(order, 26, 41), string.sub(order, 42, 57)
 
     -- of what is blocked the last word is enough: a block must not outlive
     -- the order that has lifted it
@@ -78,6 +82,8 @@ if what == 'tell' then
     local function superseded(kind, account)
         return kind == BLOCK and (account == one or account == other)
     end
+
+    list = id and orders() or ''
 
     for at = math.max(1, #list - SIZE * (MOST - 1) + 1), #list, SIZE do
         local time, ends, _, kind, account =
@@ -90,14 +96,13 @@ if what == 'tell' then
         end
     end
 
-    last, id = last + 1, id or ARGV[4]
-    kept[#kept + 1] = struct.pack('<I8', last) .. ARGV[5]
+    last, id = last + 1, id or ARGV[6]
+    kept[#kept + 1] = struct.pack('<I8', last) .. order
+    list = table.concat(kept)
 
     redis.call('HSET', KEYS[1], 'n', struct.pack('<I8', last), 'id', id,
-               'orders', table.concat(kept))
+               'orders', list)
     redis.call('PEXPIRE', KEYS[1], 90 * 86400000)
-
-    return nonce
 end
 
 local heard = tonumber(ARGV[3])
@@ -114,7 +119,9 @@ if heard >= last then
     return nonce .. ' ' .. string.format('%.0f', last) .. ' ' .. id
 end
 
-local list, told, upto = orders(), {}, last
+local told, upto = {}, last
+
+list = list or orders()
 
 for at = 1, #list, SIZE do
     local number = struct.unpack('<I8', list, at)

@@ -99,6 +99,16 @@ ngx_patient_guard_order_obey(ngx_patient_guard_shm_t *shm,
 
     ngx_patient_guard_totals_lock(shm->totals);
 
+    if (order->number) {
+
+        if (order->number <= sums->list.heard) {
+            ngx_patient_guard_totals_unlock(shm->totals);
+            return NGX_DONE;
+        }
+
+        sums->list.heard = order->number;
+    }
+
     if (order->kind == NGX_PATIENT_GUARD_ORDER_BLOCK && order->until > now) {
         rc = ngx_patient_guard_blocks_set(&sums->blocks, names[0],
                                           order->until, now);
@@ -124,6 +134,30 @@ ngx_patient_guard_order_obey(ngx_patient_guard_shm_t *shm,
     if (rc == NGX_OK && counted) {
         (void) ngx_atomic_fetch_add(&sums->orders[order->kind], 1);
         ngx_patient_guard_order_members(shm, order, names, now);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_patient_guard_order_heard(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_order_t *order, uint64_t now)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  counted;
+
+    counted = order->node != shm->node->id
+              && order->time + NGX_PATIENT_GUARD_SKEW
+                 >= shm->totals->sums->born;
+
+    rc = ngx_patient_guard_order_obey(shm, order, now, counted);
+
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_WARN, shm->log, 0,
+                      "patient guard: zone \"%V\" blocks as many accounts as "
+                      "it can: one that was blocked elsewhere is not here",
+                      &shm->name);
     }
 
     return rc;

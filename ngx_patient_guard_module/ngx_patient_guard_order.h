@@ -47,11 +47,22 @@ ngx_int_t ngx_patient_guard_order_read(u_char *p,
 /*
  * Carries it out on this node; takes the locks that it needs.  Without
  * "counted" it only is about who is blocked: such orders are obeyed in the
- * order of the list, even those that this node gave or has outlived.
- * NGX_DECLINED: as many accounts as there may be are blocked already.
+ * order of the list, even those that this node gave or has outlived.  One with
+ * a number of the list is obeyed once, and none that goes before it after it.
+ *
+ * NGX_DONE: that number was heard already; NGX_DECLINED: as many accounts as
+ * there may be are blocked already.
  */
 ngx_int_t ngx_patient_guard_order_obey(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_order_t *order, uint64_t now, ngx_uint_t counted);
+
+/*
+ * The same, of one that was heard of, by what this node knows: who has started
+ * since has counted nothing that was to be cleared, and who gave the order has
+ * done so when it was given.
+ */
+ngx_int_t ngx_patient_guard_order_heard(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_order_t *order, uint64_t now);
 
 /* "clear", "block" or "forget" */
 ngx_str_t *ngx_patient_guard_order_name(ngx_patient_guard_order_e kind);
