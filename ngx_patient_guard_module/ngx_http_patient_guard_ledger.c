@@ -57,7 +57,9 @@ ngx_http_patient_guard_ledger_handler(ngx_http_request_t *r)
     ngx_http_patient_guard_ctx_t  *ctx;
     ngx_patient_guard_decided_t    decided;
 
-    ctx = ngx_http_patient_guard_get_ctx(r);
+    /* "log_subrequest" has subrequests logged, too */
+
+    ctx = (r == r->main) ? ngx_http_patient_guard_get_ctx(r) : NULL;
 
     /* a client that hung up in time has no verdict */
 

@@ -382,3 +382,28 @@ location /guard/ {
 --- must_die
 --- error_log
 "patient_guard_api" directive is in a location with "patient_guard_pass"
+
+
+
+=== TEST 16: a lookup is counted once, whatever is logged beside it
+--- policy
+account  $http_x_account trusted;
+limit    patients=2/1h deny;
+--- config eval
+$::config . <<'END'
+location /session {
+    log_subrequest  on;
+    return 204;
+}
+location /sub {
+    log_subrequest         on;
+    auth_request           /session;
+    patient_guard          $PG_POLICY;
+    patient_guard_patient  $arg_patient;
+    mirror                 /session;
+    proxy_pass             http://$PG_PORTAL;
+}
+END
+--- after
+is(look('a', "/sub?patient=$_"), $_ < 3 ? 200 : 403) for 1 .. 3;
+is(status()->{lookups}, 3);
