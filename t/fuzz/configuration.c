@@ -170,6 +170,8 @@ make_context(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx)
 
     ctx->loc_conf[ngx_patient_guard_module.ctx_index]
         = http->create_loc_conf(cf);
+    ctx->loc_conf[ngx_http_core_module.ctx_index]
+        = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
 }
 
 
@@ -320,6 +322,17 @@ backend_holds(ngx_http_patient_guard_policy_t *policy)
 }
 
 
+/* each policy has two: what it counts, and the totals, of a size that fits */
+
+static ngx_uint_t
+is_of_totals(ngx_shm_zone_t *zone)
+{
+    return zone->shm.name.len > 7
+           && memcmp(zone->shm.name.data + zone->shm.name.len - 7, ":totals",
+                     7) == 0;
+}
+
+
 /* where nginx makes it, but in memory that is there already */
 
 static void
@@ -330,7 +343,7 @@ make_zone(ngx_shm_zone_t *zone)
     ngx_slab_pool_t                  *pool;
     ngx_http_patient_guard_policy_t  *policy;
 
-    policy = zone->data;
+    policy = is_of_totals(zone) ? NULL : zone->data;
     pool = (ngx_slab_pool_t *) zone_memory;
 
     memset(pool, 0, sizeof(ngx_slab_pool_t));
@@ -348,7 +361,9 @@ make_zone(ngx_shm_zone_t *zone)
     rc = zone->init(zone, NULL);
 
     must(rc == NGX_OK || fuzz_lines > said);
-    must(rc != NGX_OK || (policy->shm->most > 0 && policy->nkeys > 0));
+    must(rc != NGX_OK || policy == NULL
+         || (policy->shm->most > 0 && policy->nkeys > 0));
+    must(rc == NGX_OK || policy != NULL);
 }
 
 
@@ -377,7 +392,7 @@ serves(ngx_conf_t *cf)
 
     part = &cf->cycle->shared_memory.part;
     zones = part->elts;
-    must(part->next != NULL || part->nelts == mcf->policies.nelts);
+    must(part->next != NULL || part->nelts == 2 * mcf->policies.nelts);
 
     for (i = 0; i < part->nelts; i++) {
         must(zones[i].shm.size >= 32768);
