@@ -162,10 +162,6 @@ ngx_http_patient_guard_accounts_begin(ngx_http_request_t *r,
 
     ngx_http_patient_guard_verdict_op(ctx);
 
-    (void) ngx_http_patient_guard_asking_alias(asking, policy,
-                                                 &lookup->account,
-                                                 &lookup->previous);
-
     if (asking->order) {
         ngx_http_patient_guard_accounts_written(asking,
                                                 &asking->telling.order);
@@ -174,6 +170,10 @@ ngx_http_patient_guard_accounts_begin(ngx_http_request_t *r,
                                                           &asking->telling)
                             : NGX_OK;
     }
+
+    (void) ngx_http_patient_guard_asking_alias(asking, policy,
+                                               &lookup->account,
+                                               &lookup->previous);
 
     /* how a lookup of one more, whom nobody knows, would fare: no more */
 

@@ -1,5 +1,6 @@
 
 #include "ngx_http_patient_guard_asking.h"
+#include "ngx_http_patient_guard_conf.h"
 #include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_send.h"
 
@@ -153,31 +154,20 @@ static ngx_int_t
 ngx_http_patient_guard_asking_policies(ngx_http_request_t *r,
     ngx_http_patient_guard_asking_t *asking)
 {
-    ngx_str_t                             name;
-    ngx_uint_t                            i;
-    ngx_patient_guard_account_t           account, previous;
-    ngx_http_patient_guard_policy_t     **policies;
-    ngx_http_patient_guard_main_conf_t   *mcf;
+    ngx_str_t                            name;
+    ngx_patient_guard_account_t          account, previous;
+    ngx_http_patient_guard_main_conf_t  *mcf;
 
     mcf = ngx_http_get_module_main_conf(r, ngx_patient_guard_module);
-    policies = mcf->policies.elts;
 
-    asking->policies = policies;
+    asking->policies = mcf->policies.elts;
     asking->npolicies = mcf->policies.nelts;
 
     if (ngx_http_arg(r, (u_char *) "policy", 6, &name) == NGX_OK) {
 
-        asking->npolicies = 0;
-
-        for (i = 0; i < mcf->policies.nelts; i++) {
-            if (policies[i]->name.len == name.len
-                && ngx_strncmp(policies[i]->name.data, name.data, name.len)
-                   == 0)
-            {
-                asking->policies = &policies[i];
-                asking->npolicies = 1;
-            }
-        }
+        asking->named = ngx_http_patient_guard_find_policy(mcf, &name);
+        asking->policies = &asking->named;
+        asking->npolicies = (asking->named != NULL);
     }
 
     if (asking->npolicies == 0) {

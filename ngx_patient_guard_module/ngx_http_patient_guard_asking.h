@@ -26,6 +26,7 @@ struct ngx_http_patient_guard_asking_s {
     ngx_patient_guard_named_t             stranger;  /* who is not known */
     ngx_http_patient_guard_policy_t     **policies;
     ngx_uint_t                            npolicies;
+    ngx_http_patient_guard_policy_t      *named;     /* the only one */
     ngx_uint_t                            n;         /* the one at hand */
     const char                           *detail;    /* what is wrong */
     unsigned                              by_alias:1;

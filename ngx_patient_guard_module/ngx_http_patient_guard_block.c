@@ -187,18 +187,10 @@ ngx_http_patient_guard_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                               "another name than \"off\"");
     }
 
-    policies = mcf->policies.elts;
-
-    for (i = 0; i < mcf->policies.nelts; i++) {
-        if (policies[i]->name.len == value[1].len
-            && ngx_strncmp(policies[i]->name.data, value[1].data,
-                           value[1].len)
-               == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "policy \"%V\" is defined twice", &value[1]);
-            return NGX_CONF_ERROR;
-        }
+    if (ngx_http_patient_guard_find_policy(mcf, &value[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "policy \"%V\" is defined twice", &value[1]);
+        return NGX_CONF_ERROR;
     }
 
     policy = ngx_pcalloc(cf->pool, sizeof(ngx_http_patient_guard_policy_t));

@@ -2,8 +2,6 @@
 #include "ngx_http_patient_guard_conf.h"
 
 
-static ngx_http_patient_guard_policy_t *ngx_http_patient_guard_find_policy(
-    ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_http_patient_guard_merge_handler(ngx_conf_t *cf,
     ngx_http_patient_guard_loc_conf_t *prev,
     ngx_http_patient_guard_loc_conf_t *conf);
@@ -140,7 +138,8 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_OK;
     }
 
-    conf->policy = ngx_http_patient_guard_find_policy(cf, &conf->name);
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
+    conf->policy = ngx_http_patient_guard_find_policy(mcf, &conf->name);
 
     if (conf->policy == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -151,7 +150,6 @@ ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
         return NGX_CONF_ERROR;
     }
 
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
     mcf->headers |= conf->headers;
 
     if (gated && conf->response == NULL && conf->records == NULL) {
@@ -203,16 +201,13 @@ ngx_http_patient_guard_merge_handler(ngx_conf_t *cf,
 }
 
 
-/* all blocks are read by now: a policy may stand behind its use */
-
-static ngx_http_patient_guard_policy_t *
-ngx_http_patient_guard_find_policy(ngx_conf_t *cf, ngx_str_t *name)
+ngx_http_patient_guard_policy_t *
+ngx_http_patient_guard_find_policy(ngx_http_patient_guard_main_conf_t *mcf,
+    ngx_str_t *name)
 {
-    ngx_uint_t                            i;
-    ngx_http_patient_guard_policy_t     **policies;
-    ngx_http_patient_guard_main_conf_t   *mcf;
+    ngx_uint_t                         i;
+    ngx_http_patient_guard_policy_t  **policies;
 
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_patient_guard_module);
     policies = mcf->policies.elts;
 
     for (i = 0; i < mcf->policies.nelts; i++) {
@@ -228,11 +223,16 @@ ngx_http_patient_guard_find_policy(ngx_conf_t *cf, ngx_str_t *name)
 }
 
 
+/* all blocks are read by now: a policy may stand behind its use */
+
 static ngx_int_t
 ngx_http_patient_guard_pass_policy(ngx_conf_t *cf,
     ngx_http_patient_guard_use_t *pass)
 {
-    pass->policy = ngx_http_patient_guard_find_policy(cf, &pass->name);
+    pass->policy = ngx_http_patient_guard_find_policy(
+                       ngx_http_conf_get_module_main_conf(cf,
+                                                  ngx_patient_guard_module),
+                       &pass->name);
 
     if (pass->policy == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

@@ -18,6 +18,10 @@ void *ngx_http_patient_guard_create_loc_conf(ngx_conf_t *cf);
 char *ngx_http_patient_guard_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 
+/* NULL: there is none of that name */
+ngx_http_patient_guard_policy_t *ngx_http_patient_guard_find_policy(
+    ngx_http_patient_guard_main_conf_t *mcf, ngx_str_t *name);
+
 /*
  * One of the names of an ngx_conf_enum_t at cmd->post, for an ngx_uint_t at
  * cmd->offset of conf; says what would be right, as nginx' own does not.

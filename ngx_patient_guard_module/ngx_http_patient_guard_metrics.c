@@ -11,7 +11,7 @@ typedef struct {
     ngx_http_patient_guard_policy_t  *policy;
     ngx_patient_guard_sums_t         *sums;
     ngx_patient_guard_survey_t       *survey;
-    ngx_patient_guard_worker_t        workers;
+    ngx_patient_guard_worker_t       *workers;
     const char                       *name;    /* of the family */
     uint64_t                          now;     /* ms */
 } ngx_http_patient_guard_sample_t;
@@ -135,6 +135,7 @@ ngx_http_patient_guard_metrics(ngx_http_request_t *r)
 {
     ngx_uint_t                            i, n;
     ngx_patient_guard_survey_t           *surveys;
+    ngx_patient_guard_worker_t           *workers;
     ngx_http_patient_guard_text_t         text;
     ngx_http_patient_guard_sample_t       sample;
     ngx_http_patient_guard_family_t      *family;
@@ -149,12 +150,17 @@ ngx_http_patient_guard_metrics(ngx_http_request_t *r)
 
     surveys = ngx_palloc(r->pool, (mcf->policies.nelts + 1)
                                   * sizeof(ngx_patient_guard_survey_t));
-    if (surveys == NULL) {
+    workers = ngx_palloc(r->pool, (mcf->policies.nelts + 1)
+                                  * sizeof(ngx_patient_guard_worker_t));
+
+    if (surveys == NULL || workers == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     for (n = 0; n < mcf->policies.nelts; n++) {
         ngx_patient_guard_survey_zone(policies[n]->shm, &surveys[n]);
+        ngx_patient_guard_totals_workers(policies[n]->shm->totals,
+                                         &workers[n]);
     }
 
     sample.text = &text;
@@ -175,9 +181,7 @@ ngx_http_patient_guard_metrics(ngx_http_request_t *r)
             sample.policy = policies[n];
             sample.sums = policies[n]->shm->totals->sums;
             sample.survey = &surveys[n];
-
-            ngx_patient_guard_totals_workers(policies[n]->shm->totals,
-                                             &sample.workers);
+            sample.workers = &workers[n];
 
             family->print(&sample);
         }
@@ -380,7 +384,7 @@ ngx_http_patient_guard_metric_outages(ngx_http_patient_guard_sample_t *sample)
 static void
 ngx_http_patient_guard_metric_open(ngx_http_patient_guard_sample_t *sample)
 {
-    ngx_http_patient_guard_metric(sample, sample->workers.away);
+    ngx_http_patient_guard_metric(sample, sample->workers->away);
 }
 
 
@@ -388,14 +392,14 @@ static void
 ngx_http_patient_guard_metric_connections(
     ngx_http_patient_guard_sample_t *sample)
 {
-    ngx_http_patient_guard_metric(sample, sample->workers.connections);
+    ngx_http_patient_guard_metric(sample, sample->workers->connections);
 }
 
 
 static void
 ngx_http_patient_guard_metric_waiting(ngx_http_patient_guard_sample_t *sample)
 {
-    ngx_http_patient_guard_metric(sample, sample->workers.waiting);
+    ngx_http_patient_guard_metric(sample, sample->workers->waiting);
 }
 
 

@@ -50,7 +50,8 @@ struct ngx_patient_guard_desk_s {
 
 
 static ngx_patient_guard_errand_t *ngx_patient_guard_desk_errand(
-    ngx_patient_guard_desk_t *desk, ngx_patient_guard_step_e step);
+    ngx_patient_guard_desk_t *desk, ngx_patient_guard_order_t *order,
+    ngx_patient_guard_step_e step);
 static ngx_int_t ngx_patient_guard_errand_send(
     ngx_patient_guard_errand_t *errand);
 static size_t ngx_patient_guard_errand_size(
@@ -118,18 +119,11 @@ ngx_patient_guard_desk_tell(ngx_patient_guard_desk_t *desk,
 
     telling->pending = NULL;
 
-    errand = ngx_patient_guard_desk_errand(desk,
+    errand = ngx_patient_guard_desk_errand(desk, &telling->order,
                      telling->order.kind == NGX_PATIENT_GUARD_ORDER_BLOCK
                      ? NGX_PATIENT_GUARD_ERRAND_TELL
                      : NGX_PATIENT_GUARD_ERRAND_ACCOUNT);
     if (errand == NULL) {
-        return NGX_DECLINED;
-    }
-
-    errand->order = telling->order;
-
-    if (ngx_patient_guard_errand_send(errand) != NGX_OK) {
-        ngx_queue_insert_head(&desk->free, &errand->queue);
         return NGX_DECLINED;
     }
 
@@ -154,9 +148,11 @@ ngx_patient_guard_desk_forget(ngx_patient_guard_telling_t *telling)
 }
 
 
+/* sent; order NULL: it is of none.  NULL: Redis is away, or memory is short */
+
 static ngx_patient_guard_errand_t *
 ngx_patient_guard_desk_errand(ngx_patient_guard_desk_t *desk,
-    ngx_patient_guard_step_e step)
+    ngx_patient_guard_order_t *order, ngx_patient_guard_step_e step)
 {
     ngx_queue_t                 *q;
     ngx_patient_guard_errand_t  *errand;
@@ -189,7 +185,17 @@ ngx_patient_guard_desk_errand(ngx_patient_guard_desk_t *desk,
     errand->step = step;
     errand->again = 0;
 
-    return errand;
+    if (order) {
+        errand->order = *order;
+    }
+
+    if (ngx_patient_guard_errand_send(errand) == NGX_OK) {
+        return errand;
+    }
+
+    ngx_queue_insert_head(&desk->free, &errand->queue);
+
+    return NULL;
 }
 
 
@@ -204,10 +210,9 @@ ngx_patient_guard_errand_send(ngx_patient_guard_errand_t *errand)
 
     command->account = errand->step == NGX_PATIENT_GUARD_ERRAND_ACCOUNT
                        ? &errand->order.account : &desk->list;
-    command->again = 0;
-    command->moved = 0;
-    command->ask = NULL;
-    command->deadline = ngx_patient_guard_script_deadline(desk->conf);
+
+    ngx_patient_guard_command_begin(command,
+                              ngx_patient_guard_script_deadline(desk->conf));
 
     if (!ngx_patient_guard_script_there(desk->conf->script,
                                         command->account))
@@ -264,10 +269,6 @@ ngx_patient_guard_errand_write(ngx_patient_guard_command_t *command, u_char *p,
     desk = errand->desk;
     list = &desk->conf->shm->totals->sums->list;
 
-    if (digest == NULL) {
-        *command->told = 0;          /* the other script is not taught */
-    }
-
     other = &errand->order.previous;
     rotated = errand->step == NGX_PATIENT_GUARD_ERRAND_ACCOUNT
               && (other->word[0] || other->word[1]);
@@ -281,9 +282,9 @@ ngx_patient_guard_errand_write(ngx_patient_guard_command_t *command, u_char *p,
     }
 
     p = ngx_patient_guard_resp_command(p, nargs);
-    p = ngx_patient_guard_resp_arg(p, "EVAL", 4);
-    p = ngx_patient_guard_resp_arg(p, ngx_patient_guard_desk_script,
-                                   NGX_PATIENT_GUARD_DESK_SCRIPT_LEN);
+    p = ngx_patient_guard_script_eval(command, p, digest,
+                                      ngx_patient_guard_desk_script,
+                                      NGX_PATIENT_GUARD_DESK_SCRIPT_LEN);
     p = ngx_patient_guard_resp_number(p, 1 + rotated);
     p = ngx_patient_guard_call_key(&desk->conf->keys, command->account, p);
 
@@ -389,16 +390,14 @@ static ngx_int_t
 ngx_patient_guard_errand_next(ngx_patient_guard_errand_t *errand,
     ngx_str_t *text)
 {
-    u_char   *p, *last, nonce[NGX_INT64_LEN];
-    size_t    len;
+    u_char  *p, *last;
 
-    len = ngx_sprintf(nonce, "%uL", errand->command.nonce) - nonce;
+    p = ngx_patient_guard_script_replied(&errand->command, text);
 
-    if (text->len < len || ngx_memcmp(text->data, nonce, len) != 0) {
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    p = text->data + len;
     last = text->data + text->len;
 
     if (errand->step != NGX_PATIENT_GUARD_ERRAND_ACCOUNT) {
@@ -473,16 +472,9 @@ ngx_patient_guard_desk_tick(ngx_event_t *ev)
             || now - polled >= NGX_PATIENT_GUARD_DESK_POLL)
         && ngx_atomic_cmp_set(&list->polled, polled, now))
     {
-        errand = ngx_patient_guard_desk_errand(desk,
+        errand = ngx_patient_guard_desk_errand(desk, NULL,
                                              NGX_PATIENT_GUARD_ERRAND_POLL);
-        if (errand) {
-            if (ngx_patient_guard_errand_send(errand) == NGX_OK) {
-                desk->polls = 1;
-
-            } else {
-                ngx_queue_insert_head(&desk->free, &errand->queue);
-            }
-        }
+        desk->polls = (errand != NULL);
     }
 
     if (!ngx_exiting) {
@@ -575,16 +567,9 @@ ngx_patient_guard_desk_obey(ngx_patient_guard_desk_t *desk,
 
     /* what was on its way to Redis when it was forgotten may be there now */
 
-    errand = ngx_patient_guard_desk_errand(desk,
+    errand = ngx_patient_guard_desk_errand(desk, order,
                                           NGX_PATIENT_GUARD_ERRAND_ACCOUNT);
-    if (errand == NULL) {
-        return;
-    }
-
-    errand->order = *order;
-    errand->again = 1;
-
-    if (ngx_patient_guard_errand_send(errand) != NGX_OK) {
-        ngx_queue_insert_head(&desk->free, &errand->queue);
+    if (errand) {
+        errand->again = 1;
     }
 }

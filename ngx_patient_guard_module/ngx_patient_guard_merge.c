@@ -292,11 +292,8 @@ ngx_patient_guard_merge_send(ngx_patient_guard_merge_t *merge,
     }
 
     sync->parcel.now = now;
-    sync->command.again = 0;
-    sync->command.moved = 0;
-    sync->command.ask = NULL;
     sync->command.most = NGX_PATIENT_GUARD_REPLY_HUGE;
-    sync->command.deadline = deadline;
+    ngx_patient_guard_command_begin(&sync->command, deadline);
 
     rc = ngx_patient_guard_sync_send(sync, account);
 

@@ -180,10 +180,8 @@ ngx_patient_guard_redis_ask(ngx_patient_guard_redis_t *redis,
     ask->op = op;
     ask->npatients = op->lookup.npatients;
     ask->command.account = &ask->lane->account;
-    ask->command.again = 0;
-    ask->command.moved = 0;
-    ask->command.ask = NULL;
-    ask->command.deadline = ngx_current_msec + redis->timeout;
+    ngx_patient_guard_command_begin(&ask->command,
+                                    ngx_current_msec + redis->timeout);
 
     if (ngx_queue_empty(&ask->lane->line)
         && ngx_patient_guard_lane_enter(ask->lane, ask->npatients) == NGX_OK)

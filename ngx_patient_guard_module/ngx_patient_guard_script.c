@@ -216,6 +216,34 @@ ngx_patient_guard_script_ask(ngx_patient_guard_script_t *script,
 }
 
 
+u_char *
+ngx_patient_guard_script_eval(ngx_patient_guard_command_t *command,
+    u_char *p, const u_char *digest, const u_char *script, size_t len)
+{
+    if (digest == NULL) {
+        *command->told = 0;
+    }
+
+    p = ngx_patient_guard_resp_arg(p, "EVAL", 4);
+
+    return ngx_patient_guard_resp_arg(p, script, len);
+}
+
+
+u_char *
+ngx_patient_guard_script_replied(ngx_patient_guard_command_t *command,
+    ngx_str_t *text)
+{
+    u_char  nonce[NGX_INT64_LEN];
+    size_t  len;
+
+    len = ngx_sprintf(nonce, "%uL", command->nonce) - nonce;
+
+    return text->len >= len && ngx_memcmp(text->data, nonce, len) == 0
+           ? text->data + len : NULL;
+}
+
+
 /* nginx' own clock goes by ms, once a turn of its loop */
 
 static uint64_t

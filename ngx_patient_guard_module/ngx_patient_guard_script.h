@@ -95,6 +95,25 @@ ngx_int_t ngx_patient_guard_script_send(ngx_patient_guard_script_t *script,
 #define ngx_patient_guard_script_deadline(conf)                              \
     ngx_patient_guard_peer_deadline(&(conf)->finder.peer)
 
+/* before it is sent, but not before it is sent again */
+#define ngx_patient_guard_command_begin(command, until)                      \
+    (command)->again = 0;                                                    \
+    (command)->moved = 0;                                                    \
+    (command)->ask = NULL;                                                   \
+    (command)->deadline = (until)
+
+/*
+ * A script that is no COUNT or SYNC, by EVAL; from write(), with its digest,
+ * after the number of arguments.  Such a call teaches no connection the other
+ * script.
+ */
+u_char *ngx_patient_guard_script_eval(ngx_patient_guard_command_t *command,
+    u_char *p, const u_char *digest, const u_char *script, size_t len);
+
+/* what is behind the nonce that its reply begins with; NULL: another's */
+u_char *ngx_patient_guard_script_replied(
+    ngx_patient_guard_command_t *command, ngx_str_t *text);
+
 /* tells the totals how the worker stands */
 void ngx_patient_guard_script_state(ngx_patient_guard_script_t *script);
 

@@ -129,11 +129,8 @@ ngx_patient_guard_stream_send(ngx_patient_guard_stream_t *stream)
         return;
     }
 
-    stream->command.again = 0;
-    stream->command.moved = 0;
-    stream->command.ask = NULL;
-    stream->command.deadline
-                         = ngx_patient_guard_script_deadline(stream->script);
+    ngx_patient_guard_command_begin(&stream->command,
+                          ngx_patient_guard_script_deadline(stream->script));
 
     if (ngx_patient_guard_script_send(stream->script->script,
                                       &stream->command)
@@ -189,16 +186,12 @@ ngx_patient_guard_stream_write(ngx_patient_guard_command_t *command, u_char *p,
 
     stream = (ngx_patient_guard_stream_t *) command;
 
-    if (digest == NULL) {
-        *command->told = 0;            /* the other script is not taught */
-    }
-
     p = ngx_patient_guard_resp_command(p,
                4 + 3 + stream->n * NGX_PATIENT_GUARD_STREAM_NFIELDS);
 
-    p = ngx_patient_guard_resp_arg(p, "EVAL", 4);
-    p = ngx_patient_guard_resp_arg(p, ngx_patient_guard_events_script,
-                                   NGX_PATIENT_GUARD_EVENTS_SCRIPT_LEN);
+    p = ngx_patient_guard_script_eval(command, p, digest,
+                                      ngx_patient_guard_events_script,
+                                      NGX_PATIENT_GUARD_EVENTS_SCRIPT_LEN);
     p = ngx_patient_guard_resp_number(p, 1);
     p = ngx_patient_guard_resp_arg(p, stream->conf->key.data,
                                    stream->conf->key.len);
@@ -314,8 +307,6 @@ static ngx_int_t
 ngx_patient_guard_stream_answered(ngx_patient_guard_command_t *command,
     ngx_int_t rc, ngx_str_t *text)
 {
-    u_char                       nonce[NGX_INT64_LEN];
-    size_t                       len;
     ngx_patient_guard_stream_t  *stream;
 
     stream = (ngx_patient_guard_stream_t *) command;
@@ -327,14 +318,12 @@ ngx_patient_guard_stream_answered(ngx_patient_guard_command_t *command,
         return NGX_OK;
     }
 
-    len = ngx_sprintf(nonce, "%uL", command->nonce) - nonce;
-
     if (rc == NGX_OK
-        && (text->len != len || ngx_memcmp(text->data, nonce, len) != 0))
+        && ngx_patient_guard_script_replied(command, text)
+           != text->data + text->len)
     {
-        rc = NGX_ERROR;
         ngx_patient_guard_stream_done(stream, 0);
-        return rc;
+        return NGX_ERROR;
     }
 
     /* what was not heard of is sent once more: see "id" */
