@@ -37,6 +37,11 @@ use Server;
 
 our $SLOTS = 16384;
 
+# After how many ms without an answer a node is taken for dead.  This machine
+# may stand still for a second or two, and who sees no majority for that long
+# answers CLUSTERDOWN: only who waits for a promotion is in a hurry.
+our ($SLOW, $HURRY) = (10000, 1500);
+
 sub new {
     my ($class, $dir, %is) = @_;
 
@@ -83,7 +88,7 @@ sub server {
         port => shift @{ $cluster->{ports} }, bus => $bus,
         options => [
             'cluster-enabled yes', "cluster-port $bus",
-            'cluster-config-file nodes.conf', 'cluster-node-timeout 1500',
+            'cluster-config-file nodes.conf', "cluster-node-timeout $SLOW",
             'cluster-replica-validity-factor 0',
             'cluster-migration-barrier 10',
             'cluster-allow-replica-migration no',
@@ -218,9 +223,19 @@ sub keys {
     return map { $_->keys($pattern) } grep { $_->alive } $cluster->masters;
 }
 
-# when all that are alive know that another one than $old serves the slot
+# $old is dead: when all that are alive know that another one serves the slot
 
 sub promoted {
+    my ($cluster, $slot, $old) = @_;
+
+    my @alive = grep { $_ != $old } $cluster->alive;
+    $_->cli('CONFIG', 'SET', 'cluster-node-timeout', $HURRY) for @alive;
+    my $new = $cluster->has_taken_over($slot, $old);
+    $_->cli('CONFIG', 'SET', 'cluster-node-timeout', $SLOW) for @alive;
+    return $new;
+}
+
+sub has_taken_over {
     my ($cluster, $slot, $old) = @_;
 
     my $new;
@@ -232,7 +247,6 @@ sub promoted {
     return $new;
 }
 
-
 # in good order, which waits for the replica: no write is lost
 
 sub fail_over {
@@ -242,9 +256,8 @@ sub fail_over {
     my $replica = $cluster->replica_of($old) or die "no replica\n";
     my $said = $replica->cli('CLUSTER', 'FAILOVER');
     die "CLUSTER FAILOVER: $said\n" if $said ne 'OK';
-    return $cluster->promoted($slot, $old);
+    return $cluster->has_taken_over($slot, $old);
 }
-
 
 # --- slots that move
 
