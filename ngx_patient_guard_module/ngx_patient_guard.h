@@ -201,6 +201,8 @@ typedef struct {
                                                /*   and what is usual    */
     unsigned                     session:1;    /* the proof is that of the */
                                                /*   session that asks      */
+    unsigned                     added:1;      /* the zone did not know the */
+                                               /*   account before          */
 } ngx_patient_guard_lookup_t;
 
 

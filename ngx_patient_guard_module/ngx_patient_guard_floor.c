@@ -133,6 +133,7 @@ done:
 
     lookup->dry_run = dry_run;
 
+    ngx_patient_guard_shm_asked(shm, lookup, members, tally);
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return rc;

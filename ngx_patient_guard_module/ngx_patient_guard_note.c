@@ -196,6 +196,8 @@ ngx_patient_guard_note(ngx_patient_guard_shm_t *shm,
         if (more || raised) {
             ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, more);
         }
+
+        ngx_patient_guard_shm_asked(shm, lookup, members, tally);
     }
 
     ngx_patient_guard_shm_leave(shm, lookup->now);

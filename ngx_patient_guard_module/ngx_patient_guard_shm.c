@@ -290,6 +290,8 @@ ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
             ngx_patient_guard_charge(shm->node, members, lookup, tally,
                                      weighed, NGX_PATIENT_GUARD_SENT, sent);
         }
+
+        ngx_patient_guard_shm_asked(shm, lookup, members, tally);
     }
 
     ngx_patient_guard_shm_leave(shm, lookup->now);
@@ -344,11 +346,36 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
         }
     }
 
-    if (members[0] == 0) {
+    lookup->added = (members[0] == 0);
+
+    if (lookup->added) {
         members[0] = ngx_patient_guard_member_add(node, &lookup->account);
     }
 
     return NGX_OK;
+}
+
+
+void
+ngx_patient_guard_shm_asked(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_ref_t *members,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_uint_t  i;
+
+    if (!lookup->asks || !lookup->added || tally->passed
+        || tally->challenged || tally->unproved || tally->grants_wait)
+    {
+        return;
+    }
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        if (lookup->limits[i].key == 0 && tally->rooms[i].total) {
+            return;
+        }
+    }
+
+    ngx_patient_guard_member_forget(shm->node, members[0]);
 }
 
 

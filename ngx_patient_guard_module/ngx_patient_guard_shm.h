@@ -75,6 +75,14 @@ ngx_int_t ngx_patient_guard_shm_count(ngx_patient_guard_shm_t *shm,
 ngx_int_t ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_ref_t *members);
 
+/*
+ * With the lock held: one that "asks" leaves no account in the zone that it
+ * has added, of whom nothing is known.
+ */
+void ngx_patient_guard_shm_asked(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_ref_t *members,
+    ngx_patient_guard_tally_t *tally);
+
 /* takes the lock, and no more */
 void ngx_patient_guard_shm_lock(ngx_patient_guard_shm_t *shm);
 

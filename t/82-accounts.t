@@ -82,9 +82,17 @@ limit     patients=90/1d log per=all;
 challenge_grants 2/1d;
 --- config eval: $::config
 --- after
+my $zone = sub {
+    my $answer = get('/guard/status');
+    my ($policy) = grep { $_->{name} eq $PatientGuard::policy }
+        @{ JSON::PP::decode_json($answer->{body})->{policies} };
+    return $policy->{zone};
+};
+my $empty = $zone->();
 my $said = account('a');
 is($said->{verdict}, 'allow', 'who is not known');
 is_deeply([map { $_->{count} } @{ $said->{limits} }], [0, 0, undef]);
+is_deeply($zone->(), $empty, 'and no question makes it known');
 is(look('a', "/?patient=$_"), 200) for 1, 2;
 $said = account('a');
 is($said->{policy}, $PatientGuard::policy);
