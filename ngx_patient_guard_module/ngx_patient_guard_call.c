@@ -1,6 +1,7 @@
 
 #include "ngx_patient_guard_call.h"
 #include "ngx_patient_guard_alias.h"
+#include "ngx_patient_guard_bytes.h"
 #include "ngx_patient_guard_resp.h"
 
 #include <ngx_sha1.h>
@@ -8,11 +9,13 @@
 #include "ngx_patient_guard_count_lua.h"
 
 
-/* arguments of EVALSHA beside the keys and those of the limits */
-#define NGX_PATIENT_GUARD_ARGS_FIXED   (3 + 15)
-#define NGX_PATIENT_GUARD_ARGS_COUNT   2
-#define NGX_PATIENT_GUARD_ARGS_SYNC    4
-#define NGX_PATIENT_GUARD_ARGS_LIMIT   8
+/* arguments of EVALSHA beside the keys and the windows of SYNC */
+#define NGX_PATIENT_GUARD_ARGS_COUNT   (3 + 6)
+#define NGX_PATIENT_GUARD_ARGS_SYNC    (3 + 8)
+
+/* bytes of the first one, and of a limit in the second without its state */
+#define NGX_PATIENT_GUARD_CALL_HEAD    (6 * 8 + 5 * 4 + 8 + 4 * 8)
+#define NGX_PATIENT_GUARD_CALL_LIMIT   (3 + 8 + 3 * 4 + 2)
 
 /* flags: see the script */
 #define NGX_PATIENT_GUARD_CALL_EXEMPT  2
@@ -45,6 +48,7 @@ typedef struct {
     uint64_t                      since;
     ngx_uint_t                    challenger;
     ngx_uint_t                    flags;
+    uint32_t                      records;
 } ngx_patient_guard_call_t;
 
 
@@ -57,8 +61,10 @@ static u_char *ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
 static void ngx_patient_guard_call_add_key(ngx_patient_guard_call_t *call,
     ngx_patient_guard_account_t *current,
     ngx_patient_guard_account_t *previous, ngx_uint_t key);
-static u_char *ngx_patient_guard_call_limit(u_char *p,
-    ngx_patient_guard_call_t *call, ngx_uint_t i);
+static u_char *ngx_patient_guard_call_head(u_char *p,
+    ngx_patient_guard_call_t *call, ngx_patient_guard_caller_t *caller);
+static u_char *ngx_patient_guard_call_limits(u_char *p,
+    ngx_patient_guard_call_t *call);
 static u_char *ngx_patient_guard_call_aliases(
     ngx_patient_guard_named_t *named, ngx_uint_t n, size_t alias, u_char *p);
 
@@ -96,7 +102,7 @@ ngx_patient_guard_call_sync_size(ngx_str_t *keys,
 
     size = ngx_patient_guard_call_most(keys, parcel->limits, parcel->nlimits,
                                        0)
-           + 2 * ngx_patient_guard_resp_size(NGX_INT64_LEN)
+           + ngx_patient_guard_resp_size(2 * 8)
            + ngx_patient_guard_resp_size(parcel->ndoubts
                                          * NGX_PATIENT_GUARD_DOUBT_SIZE)
            + ngx_patient_guard_resp_size(parcel->nseen
@@ -121,13 +127,13 @@ ngx_patient_guard_call_most(ngx_str_t *keys,
     ngx_uint_t  i;
 
     size = NGX_PATIENT_GUARD_RESP_HEAD
-           + (NGX_PATIENT_GUARD_ARGS_FIXED + NGX_PATIENT_GUARD_ARGS_COUNT)
-             * ngx_patient_guard_resp_size(NGX_INT64_LEN)
            + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_CALL_DIGEST)
            + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_COUNT_SCRIPT_LEN)
+           + ngx_patient_guard_resp_size(NGX_INT64_LEN)
            + 2 * NGX_PATIENT_GUARD_KEYS
              * ngx_patient_guard_resp_size(keys->len + 2
                                            + NGX_PATIENT_GUARD_ACCOUNT_HEX)
+           + ngx_patient_guard_resp_size(NGX_PATIENT_GUARD_CALL_HEAD)
            + 2 * ngx_patient_guard_resp_size(npatients
                                        * sizeof(ngx_patient_guard_patient_t))
            + ngx_patient_guard_resp_size(npatients);
@@ -137,14 +143,13 @@ ngx_patient_guard_call_most(ngx_str_t *keys,
     for (i = 0; i < nlimits; i++) {
         longest = ngx_max(longest, limits[i].state.len);
 
-        size += ngx_patient_guard_resp_size(limits[i].state.len)
-                + (NGX_PATIENT_GUARD_ARGS_LIMIT - 1)
-                  * ngx_patient_guard_resp_size(NGX_INT64_LEN);
+        size += NGX_PATIENT_GUARD_CALL_LIMIT + limits[i].state.len;
     }
 
-    /* one of the states, once more */
+    /* they are one argument; and one of the states, once more */
 
-    return size + longest;
+    return size + ngx_patient_guard_resp_size(longest)
+           + ngx_patient_guard_resp_size(0);
 }
 
 
@@ -181,6 +186,7 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
     call.npatients = lookup->npatients;
     call.now = lookup->now;
     call.proof = lookup->proof;
+    call.records = lookup->records;
     call.since = lookup->since;
     call.challenger = lookup->challenger;
     call.flags = lookup->dry_run
@@ -192,23 +198,15 @@ ngx_patient_guard_call_write(u_char *p, ngx_str_t *keys,
 
     p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
 
-    p = ngx_patient_guard_resp_number(p, lookup->records);
-
     /* Redis may have lost who is known: this node may not */
 
-    p = ngx_sprintf(p, "$%ui" CRLF, lookup->memory ? call.npatients : 0);
+    p = ngx_patient_guard_resp_begin(p, lookup->memory ? call.npatients : 0);
 
     for (i = 0; i < call.npatients && lookup->memory; i++) {
         *p++ = call.patients[i].known ? '1' : '0';
     }
 
-    p = ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
-
-    for (i = 0; i < lookup->nlimits; i++) {
-        p = ngx_patient_guard_call_limit(p, &call, i);
-    }
-
-    return p;
+    return ngx_patient_guard_resp_end(p);
 }
 
 
@@ -260,25 +258,25 @@ ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
 
     p = ngx_patient_guard_call_begin(p, keys, &call, caller, digest);
 
-    p = ngx_patient_guard_resp_number(p, parcel->cleared);
-    p = ngx_patient_guard_resp_number(p, parcel->number);
+    p = ngx_patient_guard_resp_begin(p, 2 * 8);
+    p = ngx_patient_guard_put64(p, parcel->cleared);
+    p = ngx_patient_guard_put64(p, parcel->number);
+    p = ngx_patient_guard_resp_end(p);
 
-    p = ngx_sprintf(p, "$%uz" CRLF,
-                    parcel->ndoubts * NGX_PATIENT_GUARD_DOUBT_SIZE);
+    p = ngx_patient_guard_resp_begin(p, parcel->ndoubts
+                                        * NGX_PATIENT_GUARD_DOUBT_SIZE);
 
     for (i = 0; i < parcel->ndoubts; i++) {
         p = ngx_patient_guard_doubt_write(p, &parcel->doubts[i]);
     }
 
-    p = ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
+    p = ngx_patient_guard_resp_end(p);
 
     p = ngx_patient_guard_resp_arg(p, parcel->seen,
                                    parcel->nseen
                                    * NGX_PATIENT_GUARD_SEEN_SIZE);
 
     for (i = 0; i < parcel->nlimits; i++) {
-        p = ngx_patient_guard_call_limit(p, &call, i);
-
         image = &parcel->images[i];
 
         if (image->newest == 0) {
@@ -288,10 +286,11 @@ ngx_patient_guard_call_sync_write(u_char *p, ngx_str_t *keys,
 
         size = image->nset * sizeof(ngx_patient_guard_patient_t);
 
-        p = ngx_sprintf(p, "$%uz" CRLF, NGX_PATIENT_GUARD_IMAGE_SIZE + size);
+        p = ngx_patient_guard_resp_begin(p, NGX_PATIENT_GUARD_IMAGE_SIZE
+                                            + size);
         p = ngx_patient_guard_image_write(p, image);
         p = ngx_cpymem(p, image->set, size);
-        p = ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
+        p = ngx_patient_guard_resp_end(p);
     }
 
     return p;
@@ -310,15 +309,9 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
               || call->keys[0].previous.word[1];
 
     nkeys = rotated ? 2 * call->nkeys : call->nkeys;
-    nargs = NGX_PATIENT_GUARD_ARGS_FIXED + nkeys;
-
-    if (call->flags & NGX_PATIENT_GUARD_CALL_SYNC) {
-        nargs += NGX_PATIENT_GUARD_ARGS_SYNC
-                 + (NGX_PATIENT_GUARD_ARGS_LIMIT + 1) * call->nlimits;
-    } else {
-        nargs += NGX_PATIENT_GUARD_ARGS_COUNT
-                 + NGX_PATIENT_GUARD_ARGS_LIMIT * call->nlimits;
-    }
+    nargs = nkeys + ((call->flags & NGX_PATIENT_GUARD_CALL_SYNC)
+                     ? NGX_PATIENT_GUARD_ARGS_SYNC + call->nlimits
+                     : NGX_PATIENT_GUARD_ARGS_COUNT);
 
     p = ngx_patient_guard_resp_command(p, nargs);
 
@@ -343,12 +336,8 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
         p = ngx_patient_guard_call_key(keys, &call->keys[i].previous, p);
     }
 
-    p = ngx_patient_guard_resp_number(p, caller->nonce);
-    p = ngx_patient_guard_resp_number(p, call->now);
-    p = ngx_patient_guard_resp_number(p, call->proof);
-    p = ngx_patient_guard_resp_number(p, call->flags);
-    p = ngx_patient_guard_resp_number(p, call->grants->count);
-    p = ngx_patient_guard_resp_number(p, call->grants->window);
+    p = ngx_patient_guard_call_head(p, call, caller);
+    p = ngx_patient_guard_call_limits(p, call);
 
     p = ngx_patient_guard_call_aliases(call->patients, call->npatients,
                           offsetof(ngx_patient_guard_named_t, current), p);
@@ -363,42 +352,88 @@ ngx_patient_guard_call_begin(u_char *p, ngx_str_t *keys,
         challenger = call->limits[call->challenger].state;
     }
 
-    p = ngx_patient_guard_resp_number(p, call->since);
-    p = ngx_patient_guard_resp_arg(p, challenger.data, challenger.len);
-
-    p = ngx_patient_guard_resp_arg(p, caller->session ? caller->session
-                                                      : (u_char *) "",
-                                   caller->session ? 8 : 0);
-
-    p = ngx_patient_guard_resp_number(p, call->nkeys);
-    p = ngx_patient_guard_resp_number(p, call->memory);
-
-    p = ngx_patient_guard_call_aliases(call->subjects, 2,
-                          offsetof(ngx_patient_guard_named_t, current), p);
-
-    return ngx_patient_guard_call_aliases(call->subjects, rotated ? 2 : 0,
-                          offsetof(ngx_patient_guard_named_t, previous), p);
+    return ngx_patient_guard_resp_arg(p, challenger.data, challenger.len);
 }
 
 
 static u_char *
-ngx_patient_guard_call_limit(u_char *p, ngx_patient_guard_call_t *call,
-    ngx_uint_t i)
+ngx_patient_guard_call_head(u_char *p, ngx_patient_guard_call_t *call,
+    ngx_patient_guard_caller_t *caller)
 {
+    ngx_uint_t  i;
+
+    p = ngx_patient_guard_resp_begin(p, NGX_PATIENT_GUARD_CALL_HEAD);
+
+    p = ngx_patient_guard_put64(p, caller->nonce);
+    p = ngx_patient_guard_put64(p, call->now);
+    p = ngx_patient_guard_put64(p, call->proof);
+    p = ngx_patient_guard_put64(p, call->since);
+    p = ngx_patient_guard_put64(p, call->grants->window);
+    p = ngx_patient_guard_put64(p, call->memory);
+
+    p = ngx_patient_guard_put32(p, (uint32_t) call->flags);
+    p = ngx_patient_guard_put32(p, call->grants->count);
+    p = ngx_patient_guard_put32(p, (uint32_t) call->nkeys);
+    p = ngx_patient_guard_put32(p, (uint32_t) call->nlimits);
+    p = ngx_patient_guard_put32(p, call->records);
+
+    if (caller->session) {
+        p = ngx_cpymem(p, caller->session, 8);
+
+    } else {
+        p = ngx_patient_guard_put64(p, 0);
+    }
+
+    /* an alias is bytes to Redis */
+
+    for (i = 0; i < 2; i++) {
+        p = ngx_cpymem(p, &call->subjects[i].current,
+                       sizeof(ngx_patient_guard_patient_t));
+    }
+
+    for (i = 0; i < 2; i++) {
+        p = ngx_cpymem(p, &call->subjects[i].previous,
+                       sizeof(ngx_patient_guard_patient_t));
+    }
+
+    return ngx_patient_guard_resp_end(p);
+}
+
+
+static u_char *
+ngx_patient_guard_call_limits(u_char *p, ngx_patient_guard_call_t *call)
+{
+    size_t                      len;
+    ngx_uint_t                  i;
     ngx_patient_guard_limit_t  *limit;
 
-    limit = &call->limits[i];
+    len = call->nlimits * NGX_PATIENT_GUARD_CALL_LIMIT;
 
-    p = ngx_patient_guard_resp_arg(p, limit->state.data, limit->state.len);
-    p = ngx_patient_guard_resp_number(p, limit->signal);
-    p = ngx_patient_guard_resp_number(p, limit->action);
-    p = ngx_patient_guard_resp_number(p, limit->window);
-    p = ngx_patient_guard_resp_number(p, limit->count);
+    for (i = 0; i < call->nlimits; i++) {
+        len += call->limits[i].state.len;
+    }
 
-    p = ngx_patient_guard_resp_number(p, call->places[limit->key]);
-    p = ngx_patient_guard_resp_number(p, limit->factor);
+    p = ngx_patient_guard_resp_begin(p, len);
 
-    return ngx_patient_guard_resp_number(p, limit->floor);
+    for (i = 0; i < call->nlimits; i++) {
+        limit = &call->limits[i];
+
+        *p++ = (u_char) limit->signal;
+        *p++ = (u_char) limit->action;
+        *p++ = (u_char) call->places[limit->key];
+
+        p = ngx_patient_guard_put64(p, limit->window);
+        p = ngx_patient_guard_put32(p, limit->count);
+        p = ngx_patient_guard_put32(p, (uint32_t) limit->factor);
+        p = ngx_patient_guard_put32(p, limit->floor);
+
+        *p++ = (u_char) limit->state.len;
+        *p++ = (u_char) (limit->state.len >> 8);
+
+        p = ngx_cpymem(p, limit->state.data, limit->state.len);
+    }
+
+    return ngx_patient_guard_resp_end(p);
 }
 
 
@@ -408,12 +443,15 @@ u_char *
 ngx_patient_guard_call_key(ngx_str_t *keys,
     ngx_patient_guard_account_t *account, u_char *p)
 {
-    p = ngx_sprintf(p, "$%uz" CRLF "%V{", keys->len
-                    + NGX_PATIENT_GUARD_ACCOUNT_HEX + 2, keys);
+    p = ngx_patient_guard_resp_begin(p, keys->len
+                                        + NGX_PATIENT_GUARD_ACCOUNT_HEX + 2);
 
+    p = ngx_cpymem(p, keys->data, keys->len);
+    *p++ = '{';
     p = ngx_patient_guard_account_hex(p, account);
+    *p++ = '}';
 
-    return ngx_cpymem(p, "}" CRLF, sizeof("}" CRLF) - 1);
+    return ngx_patient_guard_resp_end(p);
 }
 
 
@@ -423,13 +461,13 @@ ngx_patient_guard_call_aliases(ngx_patient_guard_named_t *named, ngx_uint_t n,
 {
     ngx_uint_t  i;
 
-    p = ngx_sprintf(p, "$%uz" CRLF,
-                    n * sizeof(ngx_patient_guard_patient_t));
+    p = ngx_patient_guard_resp_begin(p,
+                                     n * sizeof(ngx_patient_guard_patient_t));
 
     for (i = 0; i < n; i++) {
         p = ngx_cpymem(p, (u_char *) &named[i] + alias,
                        sizeof(ngx_patient_guard_patient_t));
     }
 
-    return ngx_cpymem(p, CRLF, sizeof(CRLF) - 1);
+    return ngx_patient_guard_resp_end(p);
 }

@@ -31,31 +31,34 @@
 --
 -- KEYS  account, or the key by which limits count, and others after it; then,
 --       while the secret is being rotated, the same under its other key
--- ARGV  nonce, now, proof, flags (1 dry run, 2 exempt, 4 unnamed: who the
---       patients are will be told later, 8 probe: nothing is charged, 16 SYNC,
---       32 SYNC that asks for the sets, 64 SYNC of what is no account, 128 the
---       proof is that of the session that asks, 256 the challenge that the node
---       knows of has been passed), grants, their window, aliases of the
---       patients, the same under the other key or "", since when the node knows
---       of a challenge or 0, its limit's state, session or "", how many keys,
---       memory (ms) or 0, aliases of address and account, the same under the
---       other key or "";
---       COUNT: how many records are read, of each patient "1" if the node
---       knows him, or "";
---       SYNC: when the node knows the challenge was last passed, the number
---       of its counts in that session, what was charged without an answer:
---       session, number I8, when I8 (ms), records I4, new patients I4 each;
---       whom it has seen: alias, when I4 (s), 1 if he was new to it, else 0;
---       then for each limit: state, signal, action, window, count, by which of
---       the keys it counts, 0: by none of them, the factor of what is usual in
---       thousandths or 0, and no less than that;
---       SYNC: and the window that the node adds, or ""
--- Reply nonce, flags (1 charged, 2 challenged, 4 passed, 8 superseded, 16 this
---       session has not proved itself since), the limit that challenged from 0,
---       ms until a grant is left, since when it is challenged, when it was last
---       passed, how many patients were new, since when proofs are due, or 0,
---       and until when, then for each limit
---       COUNT: its total, ms until the lookup fits, the count that holds;
+-- ARGV  1 nonce I8, now I8, proof I8, since when the node knows of a challenge
+--         or 0 I8, window of grants I8, memory (ms) or 0 I8, flags I4 (1 dry
+--         run, 2 exempt, 4 unnamed: who the patients are will be told later, 8
+--         probe: nothing is charged, 16 SYNC, 32 SYNC that asks for the sets,
+--         64 SYNC of what is no account, 128 the proof is that of the session
+--         that asks, 256 the challenge that the node knows of has been passed),
+--         grants I4, how many keys I4, limits I4, how many records are read I4,
+--         session or eight zeros, aliases of address and account, the same
+--         under the other key
+--       2 of each limit: signal B, action B, by which of the keys it counts, 0:
+--         by none of them B, window I8, count I4, factor of what is usual in
+--         thousandths or 0 I4, and no less than that I4, state with its length I2
+--       3 aliases of the patients, 4 the same under the other key or ""
+--       5 the state of the limit that challenged, as the node knows, or ""
+--       6 COUNT: of each patient "1" if the node knows him, or ""
+--         SYNC: when the node knows the challenge was last passed I8, the number
+--         of its counts in that session I8
+--       SYNC: 7 what was charged without an answer: session, number I8, when I8
+--         (ms), records I4, new patients I4 each; 8 whom it has seen: alias,
+--         when I4 (s), 1 if he was new to it, else 0; then of each limit the
+--         window that the node adds, or ""
+-- Reply nonce I8, flags B (1 charged, 2 challenged, 4 passed, 8 superseded, 16
+--       this session has not proved itself since), the limit that challenged
+--       from 0 B, how many patients were new I4, ms until a grant is left I8,
+--       since when it is challenged I8, when it was last passed I8, since when
+--       proofs are due, or 0, I8, and until when I4, then for each limit
+--       COUNT: its total I4, ms until the lookup fits I8, the count that holds
+--       I4;
 --       SYNC: its window without the set, a number I4 and as many aliases
 
 local SLICES, RING, SET = 32, 13, 145
@@ -70,23 +73,214 @@ local DAY, KEPT = 86400000, 60             -- ms, days
 local WEEKS, LAST, FIRST, PEAK = 8, 5, 7, 0xffffff
 local WORKED, MORE = 5, 12                 -- days, of windows of a week more
 
-local nonce, now, proof = tonumber(ARGV[1]), tonumber(ARGV[2]),
-                          tonumber(ARGV[3])
-local told_due = tonumber(ARGV[4]) >= 256
-local session_proof = tonumber(ARGV[4]) % 256 >= 128
-local flags = tonumber(ARGV[4]) % 128
+local nonce, now, proof, told_since, grants_window, memory, flags,
+      grants_count, nkeys, nlimits, records, session =
+    struct.unpack('<I8I8I8I8I8I8I4I4I4I4I4c8', ARGV[1])
+local SUBJECTS = 77                        -- where they begin
+local current, previous = ARGV[3], ARGV[4]
+local stated = {struct.unpack('<' .. string.rep('BBBI8I4I4I4I2c0', nlimits),
+                              ARGV[2])}
+local PER = {[ADDRESSES] = 1, [ACCOUNTS] = 9}
+local STATED = 8                           -- values of each limit
+local REPLY = '<c8BBI4I8I8I8I8I4'
+
+-- The ordinary lookup, for its speed: one account, whom nothing is wrong with,
+-- reads of one patient, in the slices in which it was charged before, and there
+-- is room.  It leaves out what can't matter then, and is no other verdict: what
+-- it does not do in full is left to all that follows, which begins anew.  How
+-- long the key lives was said when the last of its windows moved.
+
+local function at_of(set, alias, from, step)
+    local at = string.find(set, alias, from, true)
+    while at and (at - from) % step ~= 0 do
+        at = string.find(set, alias, at + 1, true)
+    end
+    return at
+end
+
+local function ordinary()
+    if flags >= 256 or flags % 128 >= 4 or told_since > 0 or #KEYS > 1
+       or #current ~= 8
+    then
+        return nil
+    end
+
+    local sub, char, floor = string.sub, string.char, math.floor
+    local pack, unpacked = struct.pack, struct.unpack
+    local bucket = '~' .. char(97 + string.byte(current) % 16)
+    local fields = {'HMGET', KEYS[1], '@', '!challenge', '!grants', '!due',
+                    '!cleared', '~', bucket}
+
+    for i = 1, nlimits do
+        fields[9 + i] = stated[STATED * i]
+    end
+
+    local held = redis.call(unpack(fields))
+    local sessions, grants, cleared = held[1], held[3], held[5]
+
+    if held[2] or held[4] or not sessions or #sessions % 16 > 0
+       or cleared and #cleared ~= 8
+       or grants and (#grants ~= SET - 1
+                      or unpacked('<I4', grants, 9) >= grants_count)
+    then
+        return nil
+    end
+
+    local put = {'HSET', KEYS[1]}
+
+    if session ~= '\0\0\0\0\0\0\0\0' then
+        local at = at_of(sessions, session, 1, 16)
+        local number = sub(ARGV[1], 1, 8)
+
+        if not at then
+            sessions = sub(sessions, -16 * (SESSIONS - 1)) .. session
+                       .. number
+        elseif nonce <= unpacked('<I8', sessions, at + 8) then
+            return nil
+        elseif at + 15 == #sessions then
+            sessions = sub(sessions, 1, at + 7) .. number
+        else
+            sessions = sub(sessions, 1, at - 1)
+                       .. sub(sessions, at + 16) .. session .. number
+        end
+
+        put[3], put[4] = '@', sessions
+    end
+
+    local novel = 0
+
+    if memory > 0 then
+        local month = floor(now * SLICES / memory)
+        local stamp, byte = pack('<I4', month), char(month % 256)
+        local known, print = held[7] or stamp, sub(current, 2, 4)
+
+        if held[6] ~= stamp or sub(known, 1, 4) ~= stamp
+           or #known % 4 > 0 or #known >= 4 + 4 * BUCKET
+        then
+            return nil
+        end
+
+        print = print == '\0\0\0' and '\1\0\0' or print
+
+        local at = at_of(known, print, 5, 4)
+
+        if not at then
+            novel = ARGV[6] == '1' and 0 or 1
+            put[#put + 1], put[#put + 2] = bucket, known .. print .. byte
+        elseif sub(known, at + 3, at + 3) ~= byte then
+            put[#put + 1], put[#put + 2] = bucket,
+                sub(known, 1, at + 2) .. byte
+                .. sub(known, at + 4)
+        end
+    end
+
+    local reply = {REPLY .. string.rep('I4I8I4', nlimits), ARGV[1], 1, nlimits,
+                   novel, 0, 0, cleared and unpacked('<I8', cleared) or 0,
+                   0, 0}
+
+    for i = 1, nlimits do
+        local at = STATED * (i - 1)
+        local signal, length, count = stated[at + 1], stated[at + 4],
+                                      stated[at + 5]
+        local value, total, newest = held[7 + i], 0, nil
+
+        if stated[at + 6] > 0 then
+            return nil
+        end
+
+        if stated[at + 3] > 0 then
+            local slice = floor(now * SLICES / length)
+
+            if not value or #value < SET - 1 then
+                return nil
+            end
+
+            newest, total = unpacked('<I8I4', value)
+
+            local slot = RING + 4 * (slice % (SLICES + 1))
+            local counted, cost, more = unpacked('<I4', value, slot), 0,
+                                        ''
+
+            if newest ~= slice
+               or #value - SET + 1 ~= ((signal == PATIENTS
+                                        or signal >= ADDRESSES)
+                                       and 8 * total or 0)
+            then
+                return nil
+            end
+
+            if signal == LOOKUPS then
+                cost = records
+            elseif signal == NEW then
+                cost = novel
+            elseif signal == MISSES then
+                if total >= count then
+                    return nil
+                end
+            else
+                if signal == PATIENTS then
+                    more = current
+                else
+                    more = sub(ARGV[1], PER[signal] + SUBJECTS - 1,
+                                      PER[signal] + SUBJECTS + 6)
+                end
+
+                local place = at_of(value, more, SET, 8)
+
+                if not place then
+                    cost = 1
+                elseif place < SET + 8 * (total - counted) then
+                    return nil
+                end
+            end
+
+            if total + cost > count then
+                return nil
+            end
+
+            if cost > 0 then
+                total = total + cost
+                put[#put + 1], put[#put + 2] = stated[at + 8],
+                    pack('<c8I4c0I4', value, total,
+                         sub(value, RING, slot - 1), counted + cost)
+                    .. sub(value, slot + 4) .. more
+            end
+        end
+
+        at = #reply
+        reply[at + 1], reply[at + 2], reply[at + 3] = total, 0, count
+    end
+
+    if #put > 2 then
+        redis.call(unpack(put))
+    end
+
+    return pack(unpack(reply))
+end
+
+local reply = ordinary()
+
+if reply then
+    return reply
+end
+
+local told_due = flags >= 256
+local session_proof = flags % 256 >= 128
+flags = flags % 128
 local dry_run, exempt = flags % 2 == 1, flags % 4 >= 2
 local unnamed, probe = flags % 8 >= 4, flags % 16 >= 8
 local sync, tell = flags >= 16, flags % 64 >= 32
-local grants_count, grants_window = tonumber(ARGV[5]), tonumber(ARGV[6])
-local current, previous = ARGV[7], ARGV[8]
 local npatients = #current / 8
-local session = ARGV[11]
-local nkeys, memory = tonumber(ARGV[12]), tonumber(ARGV[13])
-local records = sync and 0 or tonumber(ARGV[16])
-local seen = sync and ARGV[19] or ''
+local seen = sync and ARGV[8] or ''
+local node_cleared, number = 0, 0
 
-local PER = {[ADDRESSES] = 1, [ACCOUNTS] = 9}
+if sync then
+    node_cleared, number = struct.unpack('<I8I8', ARGV[6])
+end
+
+if session == string.rep('\0', 8) then
+    session = ''
+end
 
 -- each key with its fields, "held" by name once they are read
 
@@ -110,16 +304,15 @@ end
 
 local limits = {}
 
-for i = sync and 20 or 18, #ARGV, sync and 9 or 8 do
-    local signal = tonumber(ARGV[i + 1])
-    local limit = {state = ARGV[i], signal = signal,
+for i = 1, nlimits do
+    local at = STATED * (i - 1)
+    local signal = stated[at + 1]
+    local limit = {signal = signal,
                    set = signal == PATIENTS or signal >= ADDRESSES,
-                   action = tonumber(ARGV[i + 2]),
-                   window = tonumber(ARGV[i + 3]),
-                   count = tonumber(ARGV[i + 4]),
-                   key = keys[tonumber(ARGV[i + 5])],
-                   factor = tonumber(ARGV[i + 6]),
-                   floor = tonumber(ARGV[i + 7]), more = ARGV[i + 8]}
+                   action = stated[at + 2], key = keys[stated[at + 3]],
+                   window = stated[at + 4], count = stated[at + 5],
+                   factor = stated[at + 6], floor = stated[at + 7],
+                   state = stated[at + 8], more = sync and ARGV[8 + i]}
     limits[#limits + 1] = limit
 
     if limit.key then
@@ -229,11 +422,8 @@ if session ~= '' then
 end
 
 if not sync and session ~= '' and nonce <= last and last < 2 ^ 53 then
-    local reply = {ARGV[1], 8, #limits, 0, 0, 0, 0, 0, 0}
-    for i = 1, #limits do
-        reply[#reply + 1] = '0 0 0'
-    end
-    return table.concat(reply, ' ')
+    return struct.pack(REPLY, ARGV[1], 8, #limits, 0, 0, 0, 0, 0, 0)
+           .. string.rep('\0', 16 * #limits)
 end
 
 local function empty(window)
@@ -361,11 +551,7 @@ local function wait(window, room, count)
 end
 
 local function find(set, alias)
-    local at = 0
-    repeat
-        at = string.find(set, alias, at + 1, true)
-    until not at or at % 8 == 1
-    return at
+    return at_of(set, alias, 1, 8)
 end
 
 -- where the set has the one of that number, under either key
@@ -384,8 +570,10 @@ local function subjects(limit)
     if from and records == 0 and npatients == 0 then
         return '', ''
     elseif from then
-        return string.sub(ARGV[14], from, from + 7),
-               string.sub(ARGV[15], from, from + 7)
+        from = from + SUBJECTS - 1
+        return string.sub(ARGV[1], from, from + 7),
+               #KEYS > nkeys and string.sub(ARGV[1], from + 16, from + 23)
+               or ''
     end
 
     return current, previous
@@ -485,11 +673,7 @@ if memory > 0 then
 end
 
 local function place_in(bucket, print)
-    local at = 0
-    repeat
-        at = string.find(bucket.text, print, at + 1, true)
-    until not at or at % 4 == 1
-    return at
+    return at_of(bucket.text, print, 1, 4)
 end
 
 local function knows(alias)
@@ -537,7 +721,7 @@ if memory > 0 and not sync then
 
         if not knows(string.sub(current, from, to))
            and not (previous ~= '' and knows(string.sub(previous, from, to)))
-           and string.sub(ARGV[17], one, one) ~= '1'
+           and string.sub(ARGV[6], one, one) ~= '1'
         then
             novel = novel + 1
         end
@@ -875,8 +1059,8 @@ end
 
 local opened = false
 
-if not since and not told_due and tonumber(ARGV[9]) > cleared then
-    since, challenger, opened = tonumber(ARGV[9]), ARGV[10], true
+if not since and not told_due and told_since > cleared then
+    since, challenger, opened = told_since, ARGV[5], true
 end
 
 -- a clock that ran ahead: no challenge is of the future, nor an old proof
@@ -915,10 +1099,10 @@ local function add_due(since, by)
     write_due()
 end
 
-if told_due and session_proof and tonumber(ARGV[9]) > due.since
-   and tonumber(ARGV[9]) <= now + SKEW
+if told_due and session_proof and told_since > due.since
+   and told_since <= now + SKEW
 then
-    add_due(tonumber(ARGV[9]), ARGV[10])
+    add_due(told_since, ARGV[5])
 end
 
 local grants_wait = wait(grants, 1, grants_count)
@@ -1051,7 +1235,7 @@ end
 -- what the node counted before a challenge that has been passed since is not
 -- counted against the limits that challenge
 
-local stale = sync and flags < 64 and tonumber(ARGV[16]) < cleared
+local stale = sync and flags < 64 and node_cleared < cleared
 
 local function takes(i, limit)
     return windows[i] and not (stale and limit.action == CHALLENGE)
@@ -1100,7 +1284,6 @@ local function take_doubt(when, records, novel)
 end
 
 local function take()
-    local number = tonumber(ARGV[17])
     local counted = number > last
 
     superseded = number > 0 and not counted
@@ -1116,9 +1299,9 @@ local function take()
         tell_last(account, session, number)
     end
 
-    for at = 1, #ARGV[18], 32 do
+    for at = 1, #ARGV[7], 32 do
         local by, of, when, records, novel =
-            struct.unpack('<c8I8I8I4I4', ARGV[18], at)
+            struct.unpack('<c8I8I8I4I4', ARGV[7], at)
 
         if of > told_last(account, by) then
             take_doubt(when, records, novel)
@@ -1210,18 +1393,15 @@ for i, limit in ipairs(limits) do
     end
 end
 
-local reply = {ARGV[1],
-               (charged and 1 or 0) + (since and 2 or 0) + (passed and 4 or 0)
-               + (superseded and 8 or 0) + (unproved and 16 or 0),
-               by, grants_wait, string.format('%.0f', since or 0),
-               string.format('%.0f', cleared), novel,
-               string.format('%.0f', due.since),
-               due.since > 0 and due.ends or 0}
+local reply = {struct.pack(REPLY, ARGV[1],
+                           (charged and 1 or 0) + (since and 2 or 0)
+                           + (passed and 4 or 0) + (superseded and 8 or 0)
+                           + (unproved and 16 or 0), by, novel, grants_wait,
+                           since or 0, cleared, due.since,
+                           due.since > 0 and due.ends or 0)}
 
 if sync then
     local left = tell and TELL or 0
-
-    reply = {table.concat(reply, ' '), ' '}
 
     for i = 1, #limits do
         local window = windows[i]
@@ -1239,9 +1419,9 @@ if sync then
 end
 
 for i = 1, #limits do
-    reply[#reply + 1] = windows[i] and windows[i].total or 0
-    reply[#reply + 1] = rooms[i]
-    reply[#reply + 1] = limits[i].holds
+    reply[#reply + 1] = struct.pack('<I4I8I4',
+                                    windows[i] and windows[i].total or 0,
+                                    rooms[i], limits[i].holds)
 end
 
-return table.concat(reply, ' ')
+return table.concat(reply)

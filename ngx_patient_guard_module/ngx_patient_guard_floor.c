@@ -15,6 +15,9 @@ static ngx_int_t ngx_patient_guard_floor_refused(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed,
     ngx_uint_t flags, ngx_uint_t dry_run);
+static void ngx_patient_guard_floor_asks(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
 static ngx_uint_t ngx_patient_guard_floor_doubted(
     ngx_patient_guard_shm_t *shm, ngx_patient_guard_ref_t *members,
     ngx_patient_guard_lookup_t *lookup);
@@ -119,16 +122,7 @@ ngx_patient_guard_floor_answer(ngx_patient_guard_shm_t *shm,
 done:
 
     if (rc == NGX_AGAIN) {
-        ngx_patient_guard_apart_keys(shm, members, lookup, tally);
-    }
-
-    /* Redis may have lost it */
-
-    if (rc == NGX_AGAIN && lookup->since == 0) {
-        lookup->since = ngx_patient_guard_due_since(shm->node, members[0],
-                                                    lookup,
-                                                    &lookup->challenger);
-        lookup->due = (lookup->since != 0);
+        ngx_patient_guard_floor_asks(shm, members, lookup, tally);
     }
 
     lookup->dry_run = dry_run;
@@ -137,6 +131,26 @@ done:
     ngx_patient_guard_shm_leave(shm, lookup->now);
 
     return rc;
+}
+
+
+/* what the call to Redis says besides */
+
+static void
+ngx_patient_guard_floor_asks(ngx_patient_guard_shm_t *shm,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_patient_guard_apart_keys(shm, members, lookup, tally);
+
+    /* Redis may have lost it */
+
+    if (lookup->since == 0) {
+        lookup->since = ngx_patient_guard_due_since(shm->node, members[0],
+                                                    lookup,
+                                                    &lookup->challenger);
+        lookup->due = (lookup->since != 0);
+    }
 }
 
 

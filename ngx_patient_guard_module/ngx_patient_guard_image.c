@@ -1,10 +1,7 @@
 
 #include "ngx_patient_guard_image.h"
+#include "ngx_patient_guard_bytes.h"
 
-
-static u_char *ngx_patient_guard_image_put(u_char *p, uint64_t value,
-    ngx_uint_t bytes);
-static uint64_t ngx_patient_guard_image_get(u_char **p, ngx_uint_t bytes);
 
 
 u_char *
@@ -12,11 +9,11 @@ ngx_patient_guard_image_write(u_char *p, ngx_patient_guard_image_t *image)
 {
     ngx_uint_t  i;
 
-    p = ngx_patient_guard_image_put(p, image->newest, 8);
-    p = ngx_patient_guard_image_put(p, image->total, 4);
+    p = ngx_patient_guard_put64(p, image->newest);
+    p = ngx_patient_guard_put32(p, image->total);
 
     for (i = 0; i < NGX_PATIENT_GUARD_IMAGE_COUNTS; i++) {
-        p = ngx_patient_guard_image_put(p, image->counts[i], 4);
+        p = ngx_patient_guard_put32(p, image->counts[i]);
     }
 
     return p;
@@ -28,9 +25,10 @@ ngx_patient_guard_seen_write(u_char *p, ngx_patient_guard_patient_t patient,
     uint32_t when, ngx_uint_t novel)
 {
     p = ngx_cpymem(p, &patient, sizeof(ngx_patient_guard_patient_t));
-    p = ngx_patient_guard_image_put(p, when, 4);
+    p = ngx_patient_guard_put32(p, when);
+    *p++ = (u_char) novel;
 
-    return ngx_patient_guard_image_put(p, novel, 1);
+    return p;
 }
 
 
@@ -38,12 +36,12 @@ u_char *
 ngx_patient_guard_doubt_write(u_char *p, ngx_patient_guard_doubt_t *doubt)
 {
     p = ngx_cpymem(p, doubt->session, sizeof(doubt->session));
-    p = ngx_patient_guard_image_put(p, doubt->number, 8);
-    p = ngx_patient_guard_image_put(p, doubt->when, 8);
+    p = ngx_patient_guard_put64(p, doubt->number);
+    p = ngx_patient_guard_put64(p, doubt->when);
 
-    p = ngx_patient_guard_image_put(p, doubt->count, 4);
+    p = ngx_patient_guard_put32(p, doubt->count);
 
-    return ngx_patient_guard_image_put(p, doubt->novel, 4);
+    return ngx_patient_guard_put32(p, doubt->novel);
 }
 
 
@@ -58,17 +56,17 @@ ngx_patient_guard_image_read(u_char **p, u_char *last,
         return NGX_ERROR;
     }
 
-    image->newest = ngx_patient_guard_image_get(p, 8);
-    image->total = (uint32_t) ngx_patient_guard_image_get(p, 4);
+    image->newest = ngx_patient_guard_get64(p);
+    image->total = ngx_patient_guard_get32(p);
 
     sum = 0;
 
     for (i = 0; i < NGX_PATIENT_GUARD_IMAGE_COUNTS; i++) {
-        image->counts[i] = (uint32_t) ngx_patient_guard_image_get(p, 4);
+        image->counts[i] = ngx_patient_guard_get32(p);
         sum += image->counts[i];
     }
 
-    image->nset = (uint32_t) ngx_patient_guard_image_get(p, 4);
+    image->nset = ngx_patient_guard_get32(p);
     image->set = *p;
 
     if (sum != image->total
@@ -99,32 +97,4 @@ ngx_patient_guard_image_patient(ngx_patient_guard_image_t *image, uint32_t n)
                sizeof(ngx_patient_guard_patient_t));
 
     return patient;
-}
-
-
-static u_char *
-ngx_patient_guard_image_put(u_char *p, uint64_t value, ngx_uint_t bytes)
-{
-    while (bytes--) {
-        *p++ = (u_char) value;
-        value >>= 8;
-    }
-
-    return p;
-}
-
-
-static uint64_t
-ngx_patient_guard_image_get(u_char **p, ngx_uint_t bytes)
-{
-    uint64_t    value;
-    ngx_uint_t  i;
-
-    value = 0;
-
-    for (i = 0; i < bytes; i++) {
-        value |= (uint64_t) *(*p)++ << 8 * i;
-    }
-
-    return value;
 }

@@ -1,10 +1,9 @@
 
 #include "ngx_patient_guard_order.h"
+#include "ngx_patient_guard_bytes.h"
 #include "ngx_patient_guard_fleet.h"
 
 
-static u_char *ngx_patient_guard_order_put(u_char *p, uint64_t value);
-static uint64_t ngx_patient_guard_order_get(u_char **p);
 static void ngx_patient_guard_order_members(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_order_t *order, ngx_patient_guard_account_t **names,
     uint64_t now);
@@ -17,9 +16,9 @@ static ngx_uint_t ngx_patient_guard_order_drops(ngx_patient_guard_shm_t *shm,
 u_char *
 ngx_patient_guard_order_write(u_char *p, ngx_patient_guard_order_t *order)
 {
-    p = ngx_patient_guard_order_put(p, order->time);
-    p = ngx_patient_guard_order_put(p, order->until);
-    p = ngx_patient_guard_order_put(p, order->node);
+    p = ngx_patient_guard_put64(p, order->time);
+    p = ngx_patient_guard_put64(p, order->until);
+    p = ngx_patient_guard_put64(p, order->node);
     *p++ = (u_char) order->kind;
 
     p = ngx_cpymem(p, &order->account, sizeof(ngx_patient_guard_account_t));
@@ -32,10 +31,10 @@ ngx_patient_guard_order_write(u_char *p, ngx_patient_guard_order_t *order)
 ngx_int_t
 ngx_patient_guard_order_read(u_char *p, ngx_patient_guard_order_t *order)
 {
-    order->number = ngx_patient_guard_order_get(&p);
-    order->time = ngx_patient_guard_order_get(&p);
-    order->until = ngx_patient_guard_order_get(&p);
-    order->node = ngx_patient_guard_order_get(&p);
+    order->number = ngx_patient_guard_get64(&p);
+    order->time = ngx_patient_guard_get64(&p);
+    order->until = ngx_patient_guard_get64(&p);
+    order->node = ngx_patient_guard_get64(&p);
     order->kind = *p++;
 
     ngx_memcpy(&order->account, p, sizeof(ngx_patient_guard_account_t));
@@ -50,36 +49,6 @@ ngx_patient_guard_order_read(u_char *p, ngx_patient_guard_order_t *order)
     }
 
     return NGX_OK;
-}
-
-
-static u_char *
-ngx_patient_guard_order_put(u_char *p, uint64_t value)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < 8; i++) {
-        *p++ = (u_char) value;
-        value >>= 8;
-    }
-
-    return p;
-}
-
-
-static uint64_t
-ngx_patient_guard_order_get(u_char **p)
-{
-    uint64_t    value;
-    ngx_uint_t  i;
-
-    for (i = 8, value = 0; i; i--) {
-        value = value << 8 | (*p)[i - 1];
-    }
-
-    *p += 8;
-
-    return value;
 }
 
 

@@ -1,5 +1,6 @@
 
 #include "ngx_patient_guard_reply.h"
+#include "ngx_patient_guard_bytes.h"
 
 
 /* flags: see the script */
@@ -16,39 +17,44 @@
 #define NGX_PATIENT_GUARD_REPLY_NUMBER     ((uint64_t) 1 << 53)
 
 
+/* bytes of what both kinds of reply say first, and of a limit in a tally */
+#define NGX_PATIENT_GUARD_REPLY_HEAD       (8 + 1 + 1 + 4 + 4 * 8 + 4)
+#define NGX_PATIENT_GUARD_REPLY_LIMIT      (4 + 8 + 4)
+
+
 /* what both kinds of reply say first */
 
 typedef struct {
-    uint64_t                      flags;
-    uint64_t                      challenger;
+    ngx_uint_t                    flags;
+    ngx_uint_t                    challenger;
     uint64_t                      grants;
     uint64_t                      since;
     uint64_t                      cleared;
-    uint64_t                      novel;
+    uint32_t                      novel;
     ngx_patient_guard_due_t       due;
 } ngx_patient_guard_replied_t;
 
 
 static ngx_int_t ngx_patient_guard_reply_head(u_char **p, u_char *last,
     uint64_t nonce, ngx_uint_t nlimits, ngx_patient_guard_replied_t *called);
-static ngx_int_t ngx_patient_guard_reply_field(u_char **p, u_char *last,
-    uint64_t max, uint64_t *value);
 
 
 ngx_int_t
 ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally)
 {
-    u_char                      *p, *end;
-    uint64_t                     total, count;
-    ngx_uint_t                   i, refuse;
+    u_char                       *p, *end;
+    ngx_uint_t                    i, refuse;
+    ngx_patient_guard_room_t     *room;
     ngx_patient_guard_replied_t   called;
 
     p = text->data;
     end = p + text->len;
 
     if (ngx_patient_guard_reply_head(&p, end, nonce, lookup->nlimits, &called)
-        != NGX_OK)
+        != NGX_OK
+        || (size_t) (end - p)
+           != lookup->nlimits * NGX_PATIENT_GUARD_REPLY_LIMIT)
     {
         return NGX_ERROR;
     }
@@ -63,7 +69,7 @@ ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
     tally->grants_wait = called.grants;
     tally->since = called.since;
     tally->cleared = called.cleared;
-    tally->novel = (uint32_t) called.novel;
+    tally->novel = called.novel;
     tally->due = called.due;
     tally->unproved = (called.flags & NGX_PATIENT_GUARD_UNPROVED) ? 1 : 0;
 
@@ -71,29 +77,23 @@ ngx_patient_guard_reply_tally(ngx_str_t *text, uint64_t nonce,
 
     for (i = 0; i < lookup->nlimits; i++) {
 
-        if (ngx_patient_guard_reply_field(&p, end, NGX_PATIENT_GUARD_COUNT_MAX,
-                                          &total) != NGX_OK
-            || ngx_patient_guard_reply_field(&p, end,
-                                             NGX_PATIENT_GUARD_WAIT_MAX,
-                                             &tally->rooms[i].wait) != NGX_OK
-            || ngx_patient_guard_reply_field(&p, end, lookup->limits[i].count,
-                                             &count) != NGX_OK)
+        room = &tally->rooms[i];
+
+        room->total = ngx_patient_guard_get32(&p);
+        room->wait = ngx_patient_guard_get64(&p);
+        room->count = ngx_patient_guard_get32(&p);
+
+        if (room->wait > NGX_PATIENT_GUARD_WAIT_MAX
+            || room->count > lookup->limits[i].count)
         {
             return NGX_ERROR;
         }
 
-        tally->rooms[i].total = (uint32_t) total;
-        tally->rooms[i].count = (uint32_t) count;
-
-        if (tally->rooms[i].wait
+        if (room->wait
             && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG)
         {
             refuse = 1;
         }
-    }
-
-    if (p != end + 1) {
-        return NGX_ERROR;
     }
 
     if (called.flags & NGX_PATIENT_GUARD_SUPERSEDED) {
@@ -141,7 +141,7 @@ ngx_patient_guard_reply_news(ngx_str_t *text, uint64_t nonce,
     news->challenger = called.challenger;
     news->since = called.since;
     news->cleared = called.cleared;
-    news->novel = (uint32_t) called.novel;
+    news->novel = called.novel;
     news->due = called.due;
 
     if (news->challenged != (news->since != 0)
@@ -176,78 +176,37 @@ static ngx_int_t
 ngx_patient_guard_reply_head(u_char **p, u_char *last, uint64_t nonce,
     ngx_uint_t nlimits, ngx_patient_guard_replied_t *called)
 {
-    uint64_t  value, until;
+    u_char  *s;
 
-    if (ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_REPLY_NUMBER,
-                                     &value) != NGX_OK
-        || value != nonce
-        || ngx_patient_guard_reply_field(p, last, 31, &called->flags) != NGX_OK
-        || ngx_patient_guard_reply_field(p, last, nlimits,
-                                        &called->challenger) != NGX_OK
-        || ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_WAIT_MAX,
-                                        &called->grants) != NGX_OK
-        || ngx_patient_guard_reply_field(p, last,
-                                         NGX_PATIENT_GUARD_REPLY_NUMBER,
-                                         &called->since) != NGX_OK
-        || ngx_patient_guard_reply_field(p, last,
-                                         NGX_PATIENT_GUARD_REPLY_NUMBER,
-                                         &called->cleared) != NGX_OK
-        || ngx_patient_guard_reply_field(p, last, NGX_PATIENT_GUARD_COUNT_MAX,
-                                        &called->novel) != NGX_OK
-        || ngx_patient_guard_reply_field(p, last,
-                                         NGX_PATIENT_GUARD_REPLY_NUMBER,
-                                         &called->due.since) != NGX_OK
-        || ngx_patient_guard_reply_field(p, last, 0xffffffff, &until)
-           != NGX_OK)
+    s = *p;
+
+    if (last - s < NGX_PATIENT_GUARD_REPLY_HEAD
+        || ngx_patient_guard_get64(&s) != nonce)
     {
         return NGX_ERROR;
     }
 
-    called->due.until = (uint32_t) until;
+    called->flags = *s++;
+    called->challenger = *s++;
+    called->novel = ngx_patient_guard_get32(&s);
+    called->grants = ngx_patient_guard_get64(&s);
+    called->since = ngx_patient_guard_get64(&s);
+    called->cleared = ngx_patient_guard_get64(&s);
+    called->due.since = ngx_patient_guard_get64(&s);
+    called->due.until = ngx_patient_guard_get32(&s);
 
-    if ((called->due.since == 0) != (until == 0)) {
+    *p = s;
+
+    if (called->flags > 31
+        || called->challenger > nlimits
+        || called->grants > NGX_PATIENT_GUARD_WAIT_MAX
+        || called->since > NGX_PATIENT_GUARD_REPLY_NUMBER
+        || called->cleared > NGX_PATIENT_GUARD_REPLY_NUMBER
+        || called->due.since > NGX_PATIENT_GUARD_REPLY_NUMBER
+        || (called->due.since == 0) != (called->due.until == 0))
+    {
         return NGX_ERROR;
     }
-
-    return NGX_OK;
-}
-
-
-/* one number and the blank behind it, or the end: *p is then last + 1 */
-
-static ngx_int_t
-ngx_patient_guard_reply_field(u_char **p, u_char *last, uint64_t max,
-    uint64_t *value)
-{
-    u_char    *s;
-    uint64_t   n;
-
-    s = *p;
-    n = 0;
-
-    if (s >= last) {
-        return NGX_ERROR;
-    }
-
-    for ( /* void */ ; s < last && *s != ' '; s++) {
-
-        if (*s < '0' || *s > '9') {
-            return NGX_ERROR;
-        }
-
-        n = n * 10 + (*s - '0');
-
-        if (n > max) {
-            return NGX_ERROR;
-        }
-    }
-
-    if (s == *p) {
-        return NGX_ERROR;
-    }
-
-    *p = s + 1;
-    *value = n;
 
     return NGX_OK;
 }

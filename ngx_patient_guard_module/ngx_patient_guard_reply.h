@@ -14,8 +14,8 @@
 
 
 /*
- * NGX_ERROR if the reply is not that to this call: decimal numbers between
- * single blanks, just as many as were asked for, and such as go together.
+ * NGX_ERROR if the reply is not that to this call: just as long as it has to
+ * be, and with numbers that go together.
  * NGX_DECLINED: nothing was done, for a later call of the session was there
  * before.
  */

@@ -46,6 +46,9 @@ static void *ngx_patient_guard_resp_item(const redisReadTask *task,
 static ngx_int_t ngx_patient_guard_tree_grow(ngx_patient_guard_tree_t *tree,
     size_t len);
 static void ngx_patient_guard_resp_free(void *object);
+static u_char *ngx_patient_guard_resp_length(u_char *p, u_char type,
+    size_t number);
+static u_char *ngx_patient_guard_resp_digits(u_char *end, uint64_t number);
 
 #if (HIREDIS_MAJOR >= 1)
 static void *ngx_patient_guard_resp_double(const redisReadTask *task,
@@ -436,15 +439,20 @@ ngx_patient_guard_resp_printable(ngx_str_t *text)
 u_char *
 ngx_patient_guard_resp_command(u_char *p, size_t nargs)
 {
-    return ngx_sprintf(p, "*%uz" CRLF, nargs);
+    return ngx_patient_guard_resp_length(p, '*', nargs);
 }
 
 
 u_char *
-ngx_patient_guard_resp_arg(u_char *p, const void *data, size_t len)
+ngx_patient_guard_resp_begin(u_char *p, size_t len)
 {
-    p = ngx_sprintf(p, "$%uz" CRLF, len);
-    p = ngx_cpymem(p, data, len);
+    return ngx_patient_guard_resp_length(p, '$', len);
+}
+
+
+u_char *
+ngx_patient_guard_resp_end(u_char *p)
+{
     *p++ = CR;
     *p++ = LF;
 
@@ -453,12 +461,54 @@ ngx_patient_guard_resp_arg(u_char *p, const void *data, size_t len)
 
 
 u_char *
+ngx_patient_guard_resp_arg(u_char *p, const void *data, size_t len)
+{
+    p = ngx_patient_guard_resp_begin(p, len);
+    p = ngx_cpymem(p, data, len);
+
+    return ngx_patient_guard_resp_end(p);
+}
+
+
+u_char *
 ngx_patient_guard_resp_number(u_char *p, uint64_t number)
 {
-    size_t  len;
-    u_char  buf[NGX_INT64_LEN];
+    u_char  *digits, buf[NGX_INT64_LEN];
 
-    len = ngx_sprintf(buf, "%uL", number) - buf;
+    digits = ngx_patient_guard_resp_digits(buf + sizeof(buf), number);
 
-    return ngx_patient_guard_resp_arg(p, buf, len);
+    return ngx_patient_guard_resp_arg(p, digits, buf + sizeof(buf) - digits);
+}
+
+
+/* ngx_sprintf() takes hundreds of instructions for a digit */
+
+static u_char *
+ngx_patient_guard_resp_length(u_char *p, u_char type, size_t number)
+{
+    u_char  *digits, buf[NGX_INT64_LEN];
+
+    *p++ = type;
+
+    digits = ngx_patient_guard_resp_digits(buf + sizeof(buf), number);
+
+    while (digits < buf + sizeof(buf)) {
+        *p++ = *digits++;
+    }
+
+    return ngx_patient_guard_resp_end(p);
+}
+
+
+/* ends before "end"; returns where it begins */
+
+static u_char *
+ngx_patient_guard_resp_digits(u_char *end, uint64_t number)
+{
+    do {
+        *--end = (u_char) ('0' + number % 10);
+        number /= 10;
+    } while (number);
+
+    return end;
 }

@@ -95,6 +95,11 @@ const char *ngx_patient_guard_resp_printable(ngx_str_t *text);
 
 u_char *ngx_patient_guard_resp_command(u_char *p, size_t nargs);
 u_char *ngx_patient_guard_resp_arg(u_char *p, const void *data, size_t len);
+
+/* or in parts: "len" bytes lie between the two */
+u_char *ngx_patient_guard_resp_begin(u_char *p, size_t len);
+u_char *ngx_patient_guard_resp_end(u_char *p);
+
 u_char *ngx_patient_guard_resp_number(u_char *p, uint64_t number);
 
 

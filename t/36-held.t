@@ -48,7 +48,7 @@ sub ill {
     my ($what) = @_;
 
     return <<"PERL";
-if (\@command && \$command[0] =~ /^EVAL/ && \$command[7] == 0
+if (\@command && \$command[0] =~ /^EVAL/ && \$peer->flags(\@command) == 0
     && -e '\$PG_TMP/\$PG_POLICY.ill')
 {
     $what

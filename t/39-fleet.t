@@ -37,7 +37,7 @@ END
 
 # Redis, and how many keys each COUNT names
 our $says_keys = <<'END';
-if (@command && $command[0] =~ /^EVAL/i && !($command[2 + $command[2] + 4] & 16)) {
+if (@command && $command[0] =~ /^EVAL/i && !($peer->flags(@command) & 16)) {
     open my $log, '>>', '$PG_TMP/$PG_POLICY.keys' or die;
     print $log "$command[2]\n";
 }

@@ -202,8 +202,16 @@ __DATA__
 my ($tally) = $peer->real(@command) =~ /\r\n(.*)\r\n/s;
 my $string = sub { '$' . length($_[0]) . "\r\n$_[0]\r\n" };
 
+# other bytes from there on: see the script for what is where
+my $with = sub {
+    my ($at, $bytes) = @_;
+    my $text = $tally;
+    substr $text, $at, length $bytes, $bytes;
+    return $text;
+};
+
 # what a node tells by itself (SYNC, by its flags) is to fail as well
-return $peer->send("+OK\r\n") if $command[7] >= 8;
+return $peer->send("+OK\r\n") if $peer->flags(@command) >= 8;
 
 return $peer->send({
     garbage     => "what?\r\n",
@@ -231,31 +239,34 @@ return $peer->send({
     verbatim    => "=7\r\ntxt:abc\r\n",
     empty       => $string->(''),
     blank       => $string->(' '),
-    less        => $string->($tally =~ s/ \d+$//r),
-    more        => $string->("$tally 0"),
-    trailing    => $string->("$tally "),
-    twice       => $string->($tally =~ s/ /  /r),
-    nonce       => $string->($tally =~ s/^(\d+)/$1 + 1/er),
-    zero        => $string->($tally =~ s/^\d+/0/r),
-    negative    => $string->($tally =~ s/ (\d+)$/ -$1/r),
-    plus        => $string->($tally =~ s/ (\d+)$/ +$1/r),
-    overflow    => $string->($tally =~ s/\d+( \d+ \d+)$/4294967296$1/r),
-    more_count  => $string->($tally =~ s/ \d+$/ 4294967295/r),
-    wrap        => $string->($tally =~ s/ \d+$/ 18446744073709551616/r),
-    hex         => $string->($tally =~ s/ \d+$/ 0x0/r),
-    flags       => $string->($tally =~ s/^(\d+) \d+/$1 16/r),
-    charged     => $string->($tally =~ s/^(\d+) ([01])/"$1 " . (1 - $2)/er),
-    limit       => $string->($tally =~ s/^(\d+ \d+) \d+/$1 3/r),
-    nul         => $string->("$tally\0"),
-    newline     => $string->($tally =~ s/ /\n/r),
+    less        => $string->(substr $tally, 0, -1),
+    fewer       => $string->(substr $tally, 0, -16),
+    head        => $string->(substr $tally, 0, 49),
+    more        => $string->("$tally\0"),
+    another     => $string->($tally . substr $tally, -16),
+    twice       => $string->($tally x 2),
+    nonce       => $string->($with->(0, chr(1 ^ ord $tally))),
+    zero        => $string->($with->(0, "\0" x 8)),
+    flags       => $string->($with->(8, chr 32)),
+    unproved    => $string->($with->(8, chr 16)),
+    charged     => $string->($with->(8, chr(1 ^ ord substr $tally, 8))),
+    limit       => $string->($with->(9, chr 17)),
+    grants      => $string->($with->(14, pack 'Q<', 1 << 60)),
+    since       => $string->($with->(22, pack 'Q<', 1)),
+    cleared     => $string->($with->(30, pack 'Q<', (1 << 53) + 1)),
+    due         => $string->($with->(38, pack 'Q<', 1)),
+    ends        => $string->($with->(46, pack 'V', 1)),
+    wait        => $string->($with->(-12, pack 'Q<', 1 << 60)),
+    more_count  => $string->($with->(-4, pack 'V', 4294967295)),
+    text        => $string->($tally =~ s/[^0-9]/0/gr),
 }->{$fault} // die "no such fault: $fault\n");
 END
 --- after
 for my $fault (qw(garbage http ok status nil nil-array no-length integer
                   array no-array nested many huge long line cr lf map push
-                  double big bool verbatim empty blank less more trailing twice
-                  nonce zero negative plus overflow more_count wrap hex flags charged
-                  limit nul newline))
+                  double big bool verbatim empty blank less fewer head more
+                  another twice nonce zero flags unproved charged limit grants
+                  since cleared due ends wait more_count text))
 {
     outage($fault, sub { fall_ill('$PG_TMP/$PG_POLICY.ill', $fault) },
            \&recover, ['error', $::away]);

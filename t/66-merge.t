@@ -44,7 +44,7 @@ sub loses {
     return <<"END";
 return unless \@command;
 my \$lost = slurp('\$PG_TMP/\$PG_POLICY.lost');
-my \$sync = \$command[0] =~ /^EVAL/ && \$command[7] >= 8;
+my \$sync = \$command[0] =~ /^EVAL/ && \$peer->flags(\@command) >= 8;
 return \$peer->send(\$peer->real(\@command))
     unless \$lost && \$command[0] =~ /^EVAL/ && ($of);
 \$peer->real(\@command) if \$lost =~ /replies/;

@@ -237,12 +237,13 @@ sub accept {
 sub charge {
     my ($self, $reply, @command) = @_;
 
-    my ($nonce, $flags) = $reply =~ /^\$\d+\r\n(\d+) (\d+) / or return;
+    my ($nonce, $flags) = $reply =~ /^\$\d+\r\n(.{8})(.)/s or return;
     my $keys = $command[2];
-    return unless ($command[3 + $keys] // '') eq $nonce && $flags % 2;
+    return unless substr($command[3 + $keys] // '', 0, 8) eq $nonce
+        && ord($flags) % 2;
 
     my ($account) = $command[3] =~ /^(.*)$/s;
-    my @patients = unpack '(a8)*', $command[9 + $keys];
+    my @patients = unpack '(a8)*', $command[5 + $keys];
     $self->{charged}{$account}{lookups} += @patients;
     $self->{charged}{$account}{patients}{unpack 'H*', $_}++ for @patients;
 }

@@ -25,6 +25,7 @@
 
 
 #define NONCE    7
+#define HEAD     50                  /* bytes before the limits */
 #define REPLIES  64                  /* heard of one input, at the most */
 #define LONGEST  (3 * 90 * 86400000ULL)
 
@@ -102,22 +103,6 @@ ask(asked_t *asked, input_t *in)
 }
 
 
-static ngx_uint_t
-blanks(ngx_str_t *text)
-{
-    size_t      i;
-    ngx_uint_t  n;
-
-    for (i = n = 0; i < text->len; i++) {
-        n += text->data[i] == ' ';
-        must(text->data[i] == ' '
-             || (text->data[i] >= '0' && text->data[i] <= '9'));
-    }
-
-    return n;
-}
-
-
 /* is it the reply to this call? */
 
 static ngx_uint_t
@@ -125,10 +110,11 @@ is_ours(ngx_str_t *text)
 {
     size_t  i;
 
-    for (i = 0; i < text->len && text->data[i] == '0'; i++) { /* void */ }
+    for (i = 1; i < 8 && i < text->len && text->data[i] == 0; i++) {
+        /* void */
+    }
 
-    return i + 1 < text->len && text->data[i] == '0' + NONCE
-           && text->data[i + 1] == ' ';
+    return i == 8 && text->data[0] == NONCE;
 }
 
 
@@ -143,7 +129,7 @@ tally_holds(asked_t *asked, ngx_str_t *text, heard_t *heard)
     decision = &heard->decision;
 
     must(is_ours(text));
-    must(blanks(text) == 8 + 3 * asked->lookup.nlimits);
+    must(text->len == HEAD + 16 * asked->lookup.nlimits);
     must(tally->source == NGX_PATIENT_GUARD_FROM_REDIS);
     must(!tally->outage);
     must(tally->challenger <= asked->lookup.nlimits);

@@ -716,6 +716,12 @@ sub send {
 
 sub pause { Time::HiRes::sleep($_[1]) }
 
+# of a call of the script: see ngx_patient_guard_count.lua
+sub flags {
+    my (undef, @command) = @_;
+    return unpack 'V', substr $command[3 + $command[2]], 48, 4;
+}
+
 sub close { POSIX::_exit(0) }
 
 sub reset {

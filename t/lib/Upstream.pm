@@ -56,7 +56,8 @@ sub slow {
     my ($seconds) = @_;
     return <<"PERL";
 if (\@command) {
-    \$peer->pause($seconds) if \$command[0] =~ /^EVAL/ && \$command[7] == 0;
+    \$peer->pause($seconds) if \$command[0] =~ /^EVAL/
+        && \$peer->flags(\@command) == 0;
     \$peer->send(\$peer->real(\@command));
 }
 PERL
