@@ -22,7 +22,8 @@
 #                 POLICIES="P5 P7" SEEDS=3 ...: see scripts/lab/run)
 # make run        the breach against the demonstration portal (STORE=memory)
 # make serve      the portal, left running
-# make browser    the desk's page in a Chromium without a screen, and its picture
+# make browser    the desk's page in a Chromium without a screen, its picture, and
+#                 the portal's challenges from end to end
 #                 (BOARD_URL=http://.../guard/: a real one, see scripts/browser)
 # make alerts     the rules for Prometheus and Grafana's board, by promtool
 #

@@ -7,7 +7,8 @@
 # the entry) is a multiple of 97, so the key KK = 97 - N mod 97 hangs on S, YY
 # and MM alone, and nginx checks it by looking up 2,040 heads.
 #
-# awk -v work=DIR -f patients.awk: heads.map, towns.map, patients.txt
+# awk -v work=DIR -f patients.awk: heads.map, towns.map, patients.txt; and
+# round.map, by which the ward goes from one of the first to the next
 
 BEGIN {
     for (i = 0; i < 250; i++) {
@@ -25,7 +26,13 @@ BEGIN {
                 print head, key ";" > (work "/heads.map")
 
                 for (i = 0; i < 250; i++) {
-                    print head "00" town[i] key > (work "/patients.txt")
+                    nir = head "00" town[i] key
+                    print nir > (work "/patients.txt")
+                    if (n++ < 100) {
+                        print last ? last : "default", nir ";" \
+                            > (work "/round.map")
+                        last = nir
+                    }
                 }
             }
         }

@@ -1,5 +1,5 @@
 # The demonstration portal, the guard in front and their Redis, in a temporary
-# folder; sourced by run and serve.
+# folder; sourced by run and serve, and by scripts/browser.
 #
 #     PORT=n         where the guarded portal listens; else any free port
 #     STORE=memory   no Redis

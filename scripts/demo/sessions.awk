@@ -5,8 +5,9 @@
 #
 # For nginx: sessions.map (token -> account, role, time of the login);
 # logins.map and users/, by which the first account of each role logs in, with
-# a password at /login and with a card's code at /step-up.
-# For the play: sessions.txt.
+# a password at /login and with a card's code at /step-up; codes.map, by which
+# it shows that code as a second factor.
+# For the play: sessions.txt, without the ward, which has no part in it.
 
 function draw() {
     if ((getline random) <= 0)
@@ -19,7 +20,8 @@ function person(role, i, fate,    account, token, card) {
     token = draw()
 
     printf "%s \"%s %s %d\";\n", token, account, role, seconds > sessions
-    print token, role, account, fate > (work "/sessions.txt")
+    if (fate)
+        print token, role, account, fate > (work "/sessions.txt")
 
     if (i > 1)
         return
@@ -30,6 +32,7 @@ function person(role, i, fate,    account, token, card) {
     printf "\"%s /step-up\" %s;\n", account, card > logins
     printf "%s:{PLAIN}%s\n", account, password > (work "/users/login")
     printf "%s:{PLAIN}%s\n", account, code > (work "/users/step-up")
+    printf "\"%s %s\" yes;\n", account, code > (work "/codes.map")
 }
 
 BEGIN {
@@ -49,6 +52,7 @@ BEGIN {
         person("hospital", i, "honest")
     for (i = 91; i <= 109; i++)
         person("pharmacy", i, "stolen")
+    person("ward", 1)
 
     # whoever sends the tokens shall not find the pipe broken
     while ((getline) > 0)

@@ -15,24 +15,37 @@ my @ROOMS = map { "ngx_patient_guard_$_" } qw(alias nir);
 
 sub fail { die { code => 2, text => $_[0] } }
 
+sub sources {
+    my ($root) = @_;
+
+    return glob("$folder/*.c"),
+           map { "$root/ngx_patient_guard_module/$_.c" } @ROOMS;
+}
+
+# objs: what nginx's configure has written; debian/rules calls it as well
+sub compile {
+    my ($root, $objs, $built, @flags) = @_;
+
+    my $nginx = '/usr/share/nginx/src/src';
+    system($ENV{CC} || 'cc', '-O2', '-D_GNU_SOURCE', '-Wall', '-Wextra',
+           '-Wno-unused-parameter', '-Werror', @flags,
+           (map { ('-I', $_) } "$root/ngx_patient_guard_module", $objs,
+            map { "$nginx/$_" } qw(core event event/modules os/unix)),
+           '-o', "$built.$$", sources($root), '-lcrypto', '-lz') == 0
+        or fail('guardlog does not compile');
+    rename "$built.$$", $built or fail("$built: $!");
+}
+
 sub build {
-    my ($root, $built, @sources) = @_;
+    my ($root, $built) = @_;
 
     delete $ENV{MAKEFLAGS};
     # stdout is for what was found
     system("\Q$root\E/scripts/setup build >&2") == 0
         && system("make -s -C \Q$root\E headers >&2") == 0
+        && system('mkdir', '-p', dirname($built)) == 0
         or fail('guardlog lacks what it is built with');
-    my $nginx = '/usr/share/nginx/src/src';
-    system('mkdir', '-p', dirname($built)) == 0
-        && system($ENV{CC} || 'cc', '-O2', '-D_GNU_SOURCE', '-Wall', '-Wextra',
-                  '-Wno-unused-parameter', '-Werror',
-                  (map { ('-I', $_) } "$root/ngx_patient_guard_module",
-                   "$root/.build/module", map { "$nginx/$_" }
-                   qw(core event event/modules os/unix)),
-                  '-o', "$built.$$", @sources, '-lcrypto', '-lz') == 0
-        or fail('guardlog does not compile');
-    rename "$built.$$", $built or fail("$built: $!");
+    compile($root, "$root/.build/module", $built);
 }
 
 # its path
@@ -44,11 +57,10 @@ sub program {
     -e "$module/$ROOMS[0].c"
         or fail("there is neither $folder/guardlog nor what it is made of");
     my $built = "$root/.build/guardctl/guardlog";
-    my @sources = (glob("$folder/*.c"), map { "$module/$_.c" } @ROOMS);
     my @newer = grep { !-e $built || (stat $_)[9] > (stat $built)[9] }
-                @sources, glob("$folder/*.h"),
+                sources($root), glob("$folder/*.h"),
                 map { "$module/$_.h" } @ROOMS, 'ngx_patient_guard';
-    build($root, $built, @sources) if @newer;
+    build($root, $built) if @newer;
     return $built;
 }
 
