@@ -1,12 +1,12 @@
 
+#include <openssl/rand.h>
+
 #include "ngx_http_patient_guard_accounts.h"
 #include "ngx_http_patient_guard_asking.h"
 #include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_send.h"
 #include "ngx_http_patient_guard_standing.h"
 #include "ngx_http_patient_guard_verdict.h"
-
-#include <openssl/rand.h>
 
 
 static ngx_int_t ngx_http_patient_guard_accounts_go(ngx_http_request_t *r,

@@ -1,12 +1,12 @@
 
+#include <openssl/crypto.h>
+
 #include "ngx_http_patient_guard_pass.h"
 #include "ngx_http_patient_guard_identity.h"
 #include "ngx_http_patient_guard_limit.h"
 #include "ngx_http_patient_guard_send.h"
 #include "ngx_http_patient_guard_verdict.h"
 #include "ngx_patient_guard_token.h"
-
-#include <openssl/crypto.h>
 
 
 #define NGX_HTTP_PATIENT_GUARD_SEE_OTHER  303

@@ -2,6 +2,10 @@
 #include "ngx_http_patient_guard_value.h"
 
 
+static ngx_int_t ngx_http_patient_guard_evaluate(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, ngx_str_t *value);
+
+
 #if (NGX_PCRE)
 
 ngx_int_t
@@ -36,7 +40,7 @@ ngx_http_patient_guard_value(ngx_http_request_t *r,
         ngx_memcpy(kept, r->captures, size);
     }
 
-    rc = ngx_http_complex_value(r, cv, value);
+    rc = ngx_http_patient_guard_evaluate(r, cv, value);
 
     if (n) {
         ngx_memcpy(r->captures, kept, size);
@@ -54,10 +58,42 @@ ngx_int_t
 ngx_http_patient_guard_value(ngx_http_request_t *r,
     ngx_http_complex_value_t *cv, ngx_str_t *value)
 {
-    return ngx_http_complex_value(r, cv, value);
+    return ngx_http_patient_guard_evaluate(r, cv, value);
 }
 
 #endif
+
+
+/* a variable alone, as it mostly is, need not be copied */
+
+static ngx_int_t
+ngx_http_patient_guard_evaluate(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, ngx_str_t *value)
+{
+    ngx_http_variable_value_t      *vv;
+    ngx_http_script_var_code_t     *code;
+
+    code = cv->lengths;
+
+    if (code == NULL
+        || (void *) code->code != (void *) ngx_http_script_copy_var_len_code
+        || *(uintptr_t *) (code + 1) != (uintptr_t) NULL)
+    {
+        return ngx_http_complex_value(r, cv, value);
+    }
+
+    vv = ngx_http_get_flushed_variable(r, code->index);
+
+    if (vv == NULL || vv->not_found) {
+        ngx_str_null(value);
+        return NGX_OK;
+    }
+
+    value->len = vv->len;
+    value->data = vv->data;
+
+    return NGX_OK;
+}
 
 
 ngx_int_t

@@ -16,7 +16,8 @@
 /*
  * As ngx_http_complex_value(), but the numbered captures stay as they are: a
  * regular expression behind a variable, in a map, overwrites those that the
- * location's patient, or its proxy_pass, is made of.
+ * location's patient, or its proxy_pass, is made of.  The text may be the
+ * variable's own: it is not to be written to.
  */
 ngx_int_t ngx_http_patient_guard_value(ngx_http_request_t *r,
     ngx_http_complex_value_t *cv, ngx_str_t *value);

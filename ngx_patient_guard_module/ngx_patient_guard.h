@@ -11,6 +11,15 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
+
+
+/*
+ * What is declared from here on is the module's own: calls are direct, and may
+ * be inlined.  Headers of others are included before.
+ */
+
+#pragma GCC visibility push(hidden)
 
 
 #define NGX_PATIENT_GUARD_LIMITS         16    /* of one policy, at most */

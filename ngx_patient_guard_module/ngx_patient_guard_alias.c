@@ -1,14 +1,28 @@
 
-#include "ngx_patient_guard_alias.h"
-
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+
+#include "ngx_patient_guard_alias.h"
+#include "ngx_patient_guard_bytes.h"
 
 
 #define ngx_patient_guard_rotl(x, b)  (((x) << (b)) | ((x) >> (64 - (b))))
 
+#define ngx_patient_guard_sipround()                                         \
+    do {                                                                     \
+        v0 += v1;                                                            \
+        v1 = ngx_patient_guard_rotl(v1, 13) ^ v0;                            \
+        v0 = ngx_patient_guard_rotl(v0, 32);                                 \
+        v2 += v3;                                                            \
+        v3 = ngx_patient_guard_rotl(v3, 16) ^ v2;                            \
+        v0 += v3;                                                            \
+        v3 = ngx_patient_guard_rotl(v3, 21) ^ v0;                            \
+        v2 += v1;                                                            \
+        v1 = ngx_patient_guard_rotl(v1, 17) ^ v2;                            \
+        v2 = ngx_patient_guard_rotl(v2, 32);                                 \
+    } while (0)
 
-static void ngx_patient_guard_sipround(uint64_t v[4]);
+
 static ngx_int_t ngx_patient_guard_derive(ngx_str_t *secret, const char *use,
     u_char out[32]);
 static uint64_t ngx_patient_guard_word(const u_char *p);
@@ -19,45 +33,29 @@ static void ngx_patient_guard_alias128(const uint64_t key[2],
 static u_char *ngx_patient_guard_hex64(u_char *p, uint64_t word);
 
 
-static void
-ngx_patient_guard_sipround(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = ngx_patient_guard_rotl(v[1], 13) ^ v[0];
-    v[0] = ngx_patient_guard_rotl(v[0], 32);
-    v[2] += v[3];
-    v[3] = ngx_patient_guard_rotl(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = ngx_patient_guard_rotl(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = ngx_patient_guard_rotl(v[1], 17) ^ v[2];
-    v[2] = ngx_patient_guard_rotl(v[2], 32);
-}
-
-
 uint64_t
 ngx_patient_guard_siphash(const uint64_t key[2], const u_char *data,
     size_t len, uint64_t *out)
 {
     size_t         i;
-    uint64_t       v[4], m;
+    uint64_t       v0, v1, v2, v3, m;
     const u_char  *last;
 
-    v[0] = key[0] ^ 0x736f6d6570736575ULL;
-    v[1] = key[1] ^ 0x646f72616e646f6dULL;
-    v[2] = key[0] ^ 0x6c7967656e657261ULL;
-    v[3] = key[1] ^ 0x7465646279746573ULL;
+    v0 = key[0] ^ 0x736f6d6570736575ULL;
+    v1 = key[1] ^ 0x646f72616e646f6dULL;
+    v2 = key[0] ^ 0x6c7967656e657261ULL;
+    v3 = key[1] ^ 0x7465646279746573ULL;
 
     if (out) {
-        v[1] ^= 0xee;
+        v1 ^= 0xee;
     }
 
     for (last = data + (len & ~(size_t) 7); data < last; data += 8) {
         m = ngx_patient_guard_word(data);
-        v[3] ^= m;
-        ngx_patient_guard_sipround(v);
-        ngx_patient_guard_sipround(v);
-        v[0] ^= m;
+        v3 ^= m;
+        ngx_patient_guard_sipround();
+        ngx_patient_guard_sipround();
+        v0 ^= m;
     }
 
     m = (uint64_t) (len & 0xff) << 56;
@@ -66,29 +64,29 @@ ngx_patient_guard_siphash(const uint64_t key[2], const u_char *data,
         m |= (uint64_t) data[i] << (8 * i);
     }
 
-    v[3] ^= m;
-    ngx_patient_guard_sipround(v);
-    ngx_patient_guard_sipround(v);
-    v[0] ^= m;
+    v3 ^= m;
+    ngx_patient_guard_sipround();
+    ngx_patient_guard_sipround();
+    v0 ^= m;
 
-    v[2] ^= out ? 0xee : 0xff;
+    v2 ^= out ? 0xee : 0xff;
 
     for (i = 0; i < 4; i++) {
-        ngx_patient_guard_sipround(v);
+        ngx_patient_guard_sipround();
     }
 
-    m = v[0] ^ v[1] ^ v[2] ^ v[3];
+    m = v0 ^ v1 ^ v2 ^ v3;
 
     if (out) {
         out[0] = m;
 
-        v[1] ^= 0xdd;
+        v1 ^= 0xdd;
 
         for (i = 0; i < 4; i++) {
-            ngx_patient_guard_sipround(v);
+            ngx_patient_guard_sipround();
         }
 
-        out[1] = v[0] ^ v[1] ^ v[2] ^ v[3];
+        out[1] = v0 ^ v1 ^ v2 ^ v3;
     }
 
     return m;
@@ -302,18 +300,32 @@ ngx_patient_guard_patient_hex(u_char *p, ngx_patient_guard_patient_t patient)
 }
 
 
-/* the bytes in the order of the reference implementation: least first */
+/*
+ * The bytes in the order of the reference implementation: least first.  Four
+ * of them at a time, each half a byte in a byte of its own; those above 9 get
+ * the distance from ':' to 'a' as well.
+ */
 
 static u_char *
 ngx_patient_guard_hex64(u_char *p, uint64_t word)
 {
-    ngx_uint_t     i;
-    static u_char  hex[] = "0123456789abcdef";
+    uint64_t    x, letters;
+    ngx_uint_t  i;
 
-    for (i = 0; i < 8; i++) {
-        *p++ = hex[(word >> 4) & 0xf];
-        *p++ = hex[word & 0xf];
-        word >>= 8;
+    for (i = 0; i < 2; i++) {
+
+        x = word & 0xffffffff;
+        word >>= 32;
+
+        x = (x | x << 16) & 0x0000ffff0000ffffULL;
+        x = (x | x << 8) & 0x00ff00ff00ff00ffULL;
+        x = (x >> 4 & 0x000f000f000f000fULL)
+            | (x << 8 & 0x0f000f000f000f00ULL);
+
+        letters = (x + 0x0606060606060606ULL) >> 4 & 0x0101010101010101ULL;
+        x += 0x3030303030303030ULL + letters * ('a' - '0' - 10);
+
+        p = ngx_patient_guard_put64(p, x);
     }
 
     return p;

@@ -1,10 +1,13 @@
 
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_sha1.h>
+
 #include "ngx_patient_guard_call.h"
 #include "ngx_patient_guard_alias.h"
 #include "ngx_patient_guard_bytes.h"
 #include "ngx_patient_guard_resp.h"
 
-#include <ngx_sha1.h>
 
 #include "ngx_patient_guard_count_lua.h"
 

@@ -1,10 +1,11 @@
 
+#include <openssl/rand.h>
+
 #include "ngx_patient_guard_desk.h"
 #include "ngx_patient_guard_alias.h"
 #include "ngx_patient_guard_resp.h"
 
 #include <ngx_event.h>
-#include <openssl/rand.h>
 
 #include "ngx_patient_guard_desk_lua.h"
 

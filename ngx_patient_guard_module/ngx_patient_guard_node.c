@@ -70,14 +70,6 @@ ngx_patient_guard_node_create(ngx_slab_pool_t *pool,
 }
 
 
-ngx_patient_guard_member_t *
-ngx_patient_guard_member(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref)
-{
-    return ngx_patient_guard_cell(&node->zone, ref);
-}
-
-
 static ngx_patient_guard_ref_t *
 ngx_patient_guard_member_head(ngx_patient_guard_node_t *node,
     ngx_patient_guard_account_t *alias)
@@ -156,16 +148,6 @@ ngx_patient_guard_member_rename(ngx_patient_guard_node_t *node,
     *head = ref;
 
     ngx_patient_guard_commit(&node->zone);
-}
-
-
-ngx_patient_guard_ref_t
-ngx_patient_guard_member_queue(ngx_patient_guard_node_t *node,
-    ngx_patient_guard_ref_t ref, uint32_t id)
-{
-    return ngx_patient_guard_queue_find(&node->zone,
-                                &ngx_patient_guard_member(node, ref)->queues,
-                                id);
 }
 
 

@@ -109,8 +109,9 @@ typedef struct {
 ngx_patient_guard_node_t *ngx_patient_guard_node_create(ngx_slab_pool_t *pool,
     const u_char seed[NGX_PATIENT_GUARD_SEED], uint64_t id);
 
-ngx_patient_guard_member_t *ngx_patient_guard_member(
-    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t ref);
+#define ngx_patient_guard_member(node, ref)                                  \
+    ((ngx_patient_guard_member_t *)                                          \
+     ngx_patient_guard_cell(&(node)->zone, ref))
 
 /* 0 if the node does not know the account */
 ngx_patient_guard_ref_t ngx_patient_guard_member_find(
@@ -124,8 +125,16 @@ void ngx_patient_guard_member_rename(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t ref, ngx_patient_guard_account_t *alias);
 
 /* the account's queue of that id; 0: none */
-ngx_patient_guard_ref_t ngx_patient_guard_member_queue(
-    ngx_patient_guard_node_t *node, ngx_patient_guard_ref_t ref, uint32_t id);
+
+static ngx_inline ngx_patient_guard_ref_t
+ngx_patient_guard_member_queue(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t ref, uint32_t id)
+{
+    return ngx_patient_guard_queue_find(&node->zone,
+                                &ngx_patient_guard_member(node, ref)->queues,
+                                id);
+}
+
 
 /* made if it is new: wants a cell in reserve */
 ngx_patient_guard_ref_t ngx_patient_guard_member_queue_open(

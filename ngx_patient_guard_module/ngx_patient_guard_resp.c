@@ -1,8 +1,8 @@
 
-#include "ngx_patient_guard_resp.h"
-
 #include <hiredis/hiredis.h>
 #include <hiredis/read.h>
+
+#include "ngx_patient_guard_resp.h"
 
 
 #if (HIREDIS_MAJOR >= 1)
@@ -489,6 +489,11 @@ ngx_patient_guard_resp_length(u_char *p, u_char type, size_t number)
     u_char  *digits, buf[NGX_INT64_LEN];
 
     *p++ = type;
+
+    if (number < 10) {
+        *p++ = (u_char) ('0' + number);
+        return ngx_patient_guard_resp_end(p);
+    }
 
     digits = ngx_patient_guard_resp_digits(buf + sizeof(buf), number);
 

@@ -1,9 +1,8 @@
 
-#include "ngx_patient_guard_scan.h"
-
 #define PCRE2_CODE_UNIT_WIDTH  8
 #include <pcre2.h>
 
+#include "ngx_patient_guard_scan.h"
 
 /* bytes; what look-behinds reach must be less than what is kept for them */
 #define NGX_PATIENT_GUARD_SCAN_BEHIND      512

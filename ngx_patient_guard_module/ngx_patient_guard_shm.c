@@ -1,9 +1,9 @@
 
+#include <openssl/rand.h>
+
 #include "ngx_patient_guard_shm.h"
 #include "ngx_patient_guard_fleet.h"
 #include "ngx_patient_guard_seen.h"
-
-#include <openssl/rand.h>
 
 
 static uint64_t ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
@@ -244,6 +244,14 @@ ngx_patient_guard_shm_reserve(ngx_patient_guard_shm_t *shm,
 }
 
 
+/* never fewer, whatever the limits are */
+
+#define ngx_patient_guard_shm_plenty(nlimits, npatients)                     \
+    (5 + NGX_PATIENT_GUARD_KEYS * (1 + NGX_PATIENT_GUARD_FLEET_ADDS)         \
+     + NGX_PATIENT_GUARD_MEMORY_HEAD + 1 + 2 * (npatients)                   \
+     + (nlimits) * (2 + NGX_PATIENT_GUARD_HABIT_CELLS + (npatients)))
+
+
 /* by how many keys beside the account the limits count */
 
 static ngx_uint_t
@@ -304,16 +312,12 @@ ngx_int_t
 ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_ref_t *members)
 {
-    uint64_t                   cells;
     ngx_uint_t                 i, keys;
     ngx_patient_guard_key_t   *key;
     ngx_patient_guard_node_t  *node;
 
     node = shm->node;
     keys = ngx_patient_guard_shm_keys(lookup->limits, lookup->nlimits);
-
-    cells = ngx_patient_guard_shm_reserve(shm, lookup->limits,
-                                          lookup->nlimits, lookup->npatients);
 
     ngx_patient_guard_shm_lock(shm);
 
@@ -329,9 +333,16 @@ ngx_patient_guard_shm_enter(ngx_patient_guard_shm_t *shm,
     members[0] = ngx_patient_guard_shm_member(shm, &lookup->account,
                                               &lookup->previous);
 
-    if (ngx_patient_guard_member_reserve(node, cells, members, 1 + keys,
-                                         lookup->now)
-        != NGX_OK)
+    /* mostly there is room for more than any lookup adds */
+
+    if (node->zone.pool.nfree
+        < ngx_patient_guard_shm_plenty(lookup->nlimits, lookup->npatients)
+        && ngx_patient_guard_member_reserve(node,
+                 ngx_patient_guard_shm_reserve(shm, lookup->limits,
+                                               lookup->nlimits,
+                                               lookup->npatients),
+                 members, 1 + keys, lookup->now)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -1,7 +1,9 @@
 
-#include "ngx_patient_guard_socket.h"
-
+#include <ngx_config.h>
+#include <ngx_core.h>
 #include <ngx_event_connect.h>
+
+#include "ngx_patient_guard_socket.h"
 
 
 static ngx_err_t ngx_patient_guard_socket_options(ngx_connection_t *c);

@@ -1,8 +1,8 @@
 
-#include "ngx_patient_guard_token.h"
-
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+
+#include "ngx_patient_guard_token.h"
 
 
 #define NGX_PATIENT_GUARD_TOKEN_VERSION  2

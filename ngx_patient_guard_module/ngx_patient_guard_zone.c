@@ -2,14 +2,6 @@
 #include "ngx_patient_guard_zone.h"
 
 
-/*
- * Keeps the compiler from moving a store across.  A killed process needs no
- * more: its stores become visible in the order of the program.
- */
-
-#define ngx_patient_guard_fence()  __atomic_signal_fence(__ATOMIC_SEQ_CST)
-
-
 static ngx_patient_guard_ref_t *ngx_patient_guard_entry_head(
     ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t queue,
     ngx_patient_guard_patient_t patient);
@@ -103,34 +95,6 @@ ngx_patient_guard_cell_free(ngx_patient_guard_zone_t *zone,
 
 
 void
-ngx_patient_guard_save(ngx_patient_guard_zone_t *zone, void *place)
-{
-    place = (void *) ((uintptr_t) place
-                      & ~(uintptr_t) (NGX_PATIENT_GUARD_CELL - 1));
-
-    ngx_memcpy(&zone->journal[zone->saved], place, NGX_PATIENT_GUARD_CELL);
-    zone->places[zone->saved] = place;
-
-    ngx_patient_guard_fence();
-
-    zone->saved++;
-
-    ngx_patient_guard_fence();
-}
-
-
-void
-ngx_patient_guard_commit(ngx_patient_guard_zone_t *zone)
-{
-    ngx_patient_guard_fence();
-
-    zone->saved = 0;
-
-    ngx_patient_guard_fence();
-}
-
-
-void
 ngx_patient_guard_recover(ngx_patient_guard_zone_t *zone)
 {
     uint64_t  i;
@@ -143,42 +107,6 @@ ngx_patient_guard_recover(ngx_patient_guard_zone_t *zone)
     }
 
     ngx_patient_guard_commit(zone);
-}
-
-
-ngx_patient_guard_queue_t *
-ngx_patient_guard_queue(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t ref)
-{
-    return ngx_patient_guard_cell(zone, ref);
-}
-
-
-ngx_patient_guard_entry_t *
-ngx_patient_guard_entry(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t ref)
-{
-    return ngx_patient_guard_cell(zone, ref);
-}
-
-
-ngx_patient_guard_ref_t
-ngx_patient_guard_queue_find(ngx_patient_guard_zone_t *zone,
-    ngx_patient_guard_ref_t *queues, uint32_t id)
-{
-    ngx_patient_guard_ref_t     ref;
-    ngx_patient_guard_queue_t  *queue;
-
-    for (ref = *queues; ref; ref = queue->next)
-    {
-        queue = ngx_patient_guard_queue(zone, ref);
-
-        if (queue->id == id) {
-            return ref;
-        }
-    }
-
-    return 0;
 }
 
 

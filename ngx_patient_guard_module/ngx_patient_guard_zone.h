@@ -101,6 +101,12 @@ typedef struct {
 
 #define ngx_patient_guard_cell(zone, ref)  ((void *) &(zone)->cells[ref])
 
+#define ngx_patient_guard_queue(zone, ref)                                   \
+    ((ngx_patient_guard_queue_t *) ngx_patient_guard_cell(zone, ref))
+
+#define ngx_patient_guard_entry(zone, ref)                                   \
+    ((ngx_patient_guard_entry_t *) ngx_patient_guard_cell(zone, ref))
+
 
 /*
  * Lays the cells out in "size" bytes at "data", both multiples of a cell.
@@ -115,19 +121,65 @@ ngx_patient_guard_ref_t ngx_patient_guard_cell_take(
 void ngx_patient_guard_cell_free(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref);
 
+/*
+ * Keeps the compiler from moving a store across.  A killed process needs no
+ * more: its stores become visible in the order of the program.
+ */
+
+#define ngx_patient_guard_fence()  __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+
 /* the block that "place" lies in is about to be altered */
-void ngx_patient_guard_save(ngx_patient_guard_zone_t *zone, void *place);
-void ngx_patient_guard_commit(ngx_patient_guard_zone_t *zone);
+
+static ngx_inline void
+ngx_patient_guard_save(ngx_patient_guard_zone_t *zone, void *place)
+{
+    place = (void *) ((uintptr_t) place
+                      & ~(uintptr_t) (NGX_PATIENT_GUARD_CELL - 1));
+
+    ngx_memcpy(&zone->journal[zone->saved], place, NGX_PATIENT_GUARD_CELL);
+    zone->places[zone->saved] = place;
+
+    ngx_patient_guard_fence();
+
+    zone->saved++;
+
+    ngx_patient_guard_fence();
+}
+
+
+static ngx_inline void
+ngx_patient_guard_commit(ngx_patient_guard_zone_t *zone)
+{
+    ngx_patient_guard_fence();
+
+    zone->saved = 0;
+
+    ngx_patient_guard_fence();
+}
+
 
 /* call with the lock just taken */
 void ngx_patient_guard_recover(ngx_patient_guard_zone_t *zone);
 
 /* queues; "queues" is where their owner keeps the first of them */
-ngx_patient_guard_queue_t *ngx_patient_guard_queue(
-    ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t ref);
-ngx_patient_guard_ref_t ngx_patient_guard_queue_find(
-    ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t *queues,
-    uint32_t id);
+
+static ngx_inline ngx_patient_guard_ref_t
+ngx_patient_guard_queue_find(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_ref_t *queues, uint32_t id)
+{
+    ngx_patient_guard_ref_t  ref;
+
+    ref = *queues;
+
+    while (ref && ngx_patient_guard_queue(zone, ref)->id != id) {
+        ref = ngx_patient_guard_queue(zone, ref)->next;
+    }
+
+    return ref;
+}
+
+
 ngx_patient_guard_ref_t ngx_patient_guard_queue_add(
     ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t *queues,
     uint32_t id);
@@ -148,8 +200,6 @@ void ngx_patient_guard_queue_mark(ngx_patient_guard_zone_t *zone,
     ((((entry)->slice ^ (uint32_t) (of))                                     \
       & NGX_PATIENT_GUARD_ENTRY_SLICE) == 0)
 
-ngx_patient_guard_entry_t *ngx_patient_guard_entry(
-    ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t ref);
 ngx_patient_guard_ref_t ngx_patient_guard_entry_find(
     ngx_patient_guard_zone_t *zone, ngx_patient_guard_ref_t queue,
     ngx_patient_guard_patient_t patient);
