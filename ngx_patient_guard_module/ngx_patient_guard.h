@@ -19,7 +19,9 @@
  * be inlined.  Headers of others are included before.
  */
 
+#if (NGX_PATIENT_GUARD_MODULE)
 #pragma GCC visibility push(hidden)
+#endif
 
 
 #define NGX_PATIENT_GUARD_LIMITS         16    /* of one policy, at most */

@@ -3,6 +3,15 @@
 #include "ngx_patient_guard_challenge.h"
 
 
+/* that may each keep as much to itself: see below */
+#define NGX_PATIENT_GUARD_OUTBOX_NODES  16
+
+
+static ngx_uint_t ngx_patient_guard_outbox_little(
+    ngx_patient_guard_lookup_t *lookup, ngx_patient_guard_tally_t *tally,
+    ngx_uint_t n);
+
+
 ngx_patient_guard_fleet_t *
 ngx_patient_guard_fleet_find(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t member)
@@ -120,10 +129,15 @@ ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     if (fleet->letter == 0) {
         ngx_patient_guard_letter_add(&node->zone, &node->outbox,
                                &ngx_patient_guard_member(node, member)->alias,
-                               &fleet->letter);
+                               &fleet->letter, 0, 0);
     }
 
     more = ngx_patient_guard_letter_more(&node->zone, fleet->letter);
+
+    if (more->waits) {
+        ngx_patient_guard_letter_urge(&node->zone, &node->outbox,
+                                      fleet->letter);
+    }
 
     ngx_patient_guard_save(&node->zone, more);
 
@@ -132,6 +146,81 @@ ngx_patient_guard_outbox_add(ngx_patient_guard_node_t *node,
     more->sets |= (uint8_t) sets;
 
     ngx_patient_guard_commit(&node->zone);
+}
+
+
+void
+ngx_patient_guard_outbox_post_later(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally)
+{
+    ngx_uint_t                        waits;
+    ngx_patient_guard_fleet_t        *fleet;
+    ngx_patient_guard_letter_more_t  *more;
+
+    fleet = ngx_patient_guard_fleet(node, members[0],
+                                    ngx_patient_guard_lookup_until(lookup));
+
+    more = fleet->letter
+           ? ngx_patient_guard_letter_more(&node->zone, fleet->letter) : NULL;
+
+    waits = ngx_max(ngx_max(lookup->records, lookup->npatients), 1)
+            + (more ? more->waits : 0);
+
+    if ((more && more->waits == 0)
+        || !ngx_patient_guard_outbox_little(lookup, tally, waits))
+    {
+        ngx_patient_guard_outbox_post(node, members, lookup, 0, 0);
+        return;
+    }
+
+    if (more == NULL) {
+        ngx_patient_guard_letter_add(&node->zone, &node->outbox,
+                           &ngx_patient_guard_member(node, members[0])->alias,
+                           &fleet->letter, waits, lookup->now);
+
+        more = ngx_patient_guard_letter_more(&node->zone, fleet->letter);
+    }
+
+    ngx_patient_guard_save(&node->zone, more);
+
+    more->previous = lookup->previous;
+    more->waits = (uint8_t) waits;
+
+    ngx_patient_guard_commit(&node->zone);
+}
+
+
+/*
+ * Is it so little beside the room that is left that 16 nodes may keep as much
+ * to themselves, and no limit would be passed?
+ */
+
+static ngx_uint_t
+ngx_patient_guard_outbox_little(ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally, ngx_uint_t n)
+{
+    ngx_uint_t                 i;
+    ngx_patient_guard_room_t  *room;
+
+    if (n > NGX_PATIENT_GUARD_LETTER_MOST) {
+        return 0;
+    }
+
+    for (i = 0; i < lookup->nlimits; i++) {
+        room = &tally->rooms[i];
+
+        if (lookup->limits[i].key == 0
+            && lookup->limits[i].action != NGX_PATIENT_GUARD_LOG
+            && (room->wait
+                || room->total + NGX_PATIENT_GUARD_OUTBOX_NODES * (uint64_t) n
+                   > room->count))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

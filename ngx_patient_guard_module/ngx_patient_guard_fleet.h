@@ -63,6 +63,14 @@ void ngx_patient_guard_outbox_post(ngx_patient_guard_node_t *node,
 void ngx_patient_guard_outbox_post_others(ngx_patient_guard_node_t *node,
     ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup);
 
+/*
+ * The account has something to be told: at once or, while it is little beside
+ * the room that is left in each limit, after 400 ms and with what comes then.
+ */
+void ngx_patient_guard_outbox_post_later(ngx_patient_guard_node_t *node,
+    ngx_patient_guard_ref_t *members, ngx_patient_guard_lookup_t *lookup,
+    ngx_patient_guard_tally_t *tally);
+
 /* s since the epoch, when nothing that it is counted in is held any more */
 uint32_t ngx_patient_guard_lookup_until(ngx_patient_guard_lookup_t *lookup);
 

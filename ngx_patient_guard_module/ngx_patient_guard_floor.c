@@ -314,7 +314,8 @@ ngx_patient_guard_floor_strangers(ngx_patient_guard_shm_t *shm,
 
 /*
  * A lookup that can raise no count is charged in passing: what changes is
- * when its patients were last seen.
+ * when its patients were last seen.  So is one of a patient whom all know, as
+ * long as Redis has just said that there is much room for lookups.
  */
 
 static ngx_uint_t
@@ -330,14 +331,29 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
         return 0;
     }
 
+    until = ngx_patient_guard_lookup_until(lookup);
+    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
+    stale = 0;
+
     for (i = 0; i < lookup->nlimits; i++) {
 
-        if (weighed[i].cost) {
+        if (weighed[i].cost == 0) {
+            continue;
+        }
+
+        if (lookup->limits[i].signal != NGX_PATIENT_GUARD_LOOKUPS
+            || lookup->limits[i].factor
+            || ngx_patient_guard_fleet_older(fleet->heard, lookup,
+                                             NGX_PATIENT_GUARD_FLEET_HOLDS)
+            || !ngx_patient_guard_apart_room(lookup, tally, i))
+        {
             return 0;
         }
+
+        stale = 1;
     }
 
-    stale = ngx_patient_guard_stale(shm->node, members[0], lookup, weighed);
+    stale |= ngx_patient_guard_stale(shm->node, members[0], lookup, weighed);
 
     if (stale) {
         ngx_patient_guard_charge(shm->node, members, lookup, tally, weighed,
@@ -348,14 +364,15 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
 
     tally->charged = 1;
 
-    until = ngx_patient_guard_lookup_until(lookup);
-    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
+    if (stale && !lookup->probe) {
+        ngx_patient_guard_outbox_post_later(shm->node, members, lookup,
+                                            tally);
 
-    /* lest a challenge of another node's go unnoticed here */
-
-    if (stale || ngx_patient_guard_fleet_older(fleet->heard, lookup,
-                                               NGX_PATIENT_GUARD_FLEET_HOLDS))
+    } else if (ngx_patient_guard_fleet_older(fleet->heard, lookup,
+                                             NGX_PATIENT_GUARD_FLEET_HOLDS))
     {
+        /* lest a challenge of another node's go unnoticed here */
+
         ngx_patient_guard_outbox_post(shm->node, members, lookup, 0, 0);
     }
 
@@ -423,11 +440,17 @@ ngx_patient_guard_floor_count(ngx_patient_guard_shm_t *shm,
 
     fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
-    if ((tally->charged && !lookup->probe)
-        || tally->passed
-        || (tally->challenged && !challenged)
-        || ngx_patient_guard_fleet_older(fleet->heard, lookup,
-                                         NGX_PATIENT_GUARD_FLEET_HOLDS))
+    if (tally->charged && !lookup->probe && !refuse && !lookup->forced
+        && !tally->passed)
+    {
+        ngx_patient_guard_outbox_post_later(shm->node, members, lookup,
+                                            tally);
+
+    } else if ((tally->charged && !lookup->probe)
+               || tally->passed
+               || (tally->challenged && !challenged)
+               || ngx_patient_guard_fleet_older(fleet->heard, lookup,
+                                               NGX_PATIENT_GUARD_FLEET_HOLDS))
     {
         ngx_patient_guard_outbox_post(shm->node, members, lookup, 0,
                          refuse && ngx_patient_guard_floor_strangers(shm,

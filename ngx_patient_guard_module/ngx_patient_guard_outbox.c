@@ -13,6 +13,13 @@ static void ngx_patient_guard_letter_unlink(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t ref);
 
 
+/* the line that a letter stands in: its first and its last one */
+
+#define ngx_patient_guard_letter_line(zone, outbox, ref)                      \
+    (ngx_patient_guard_letter_more(zone, ref)->waits                          \
+         ? &(outbox)->first_waits : &(outbox)->first)
+
+
 ngx_patient_guard_letter_t *
 ngx_patient_guard_letter(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t ref)
@@ -33,7 +40,7 @@ ngx_patient_guard_letter_more(ngx_patient_guard_zone_t *zone,
 void
 ngx_patient_guard_letter_add(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_account_t *account,
-    ngx_patient_guard_ref_t *place)
+    ngx_patient_guard_ref_t *place, ngx_uint_t waits, uint64_t now)
 {
     ngx_patient_guard_ref_t      ref, more;
     ngx_patient_guard_letter_t  *letter;
@@ -45,6 +52,9 @@ ngx_patient_guard_letter_add(ngx_patient_guard_zone_t *zone,
 
     letter->account = *account;
     letter->more = more;
+    letter->claimed = waits ? (uint32_t) now | 1 : 0;
+
+    ngx_patient_guard_letter_more(zone, ref)->waits = (uint8_t) waits;
 
     ngx_patient_guard_save(zone, place);
 
@@ -90,6 +100,26 @@ ngx_patient_guard_letter_back(ngx_patient_guard_zone_t *zone,
 }
 
 
+void
+ngx_patient_guard_letter_urge(ngx_patient_guard_zone_t *zone,
+    ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t ref)
+{
+    ngx_patient_guard_letter_more_t  *more;
+
+    more = ngx_patient_guard_letter_more(zone, ref);
+
+    ngx_patient_guard_letter_unlink(zone, outbox, ref);
+    ngx_patient_guard_save(zone, ngx_patient_guard_letter(zone, ref));
+    ngx_patient_guard_save(zone, more);
+
+    more->waits = 0;
+    ngx_patient_guard_letter(zone, ref)->claimed = 0;
+
+    ngx_patient_guard_letter_link(zone, outbox, ref);
+    ngx_patient_guard_commit(zone);
+}
+
+
 ngx_patient_guard_ref_t
 ngx_patient_guard_letter_next(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_outbox_t *outbox, uint64_t now)
@@ -109,6 +139,16 @@ ngx_patient_guard_letter_next(ngx_patient_guard_zone_t *zone,
         }
     }
 
+    ref = outbox->first_waits;
+
+    if (ref
+        && (uint32_t) (now + NGX_PATIENT_GUARD_DRIFT)
+           - ngx_patient_guard_letter(zone, ref)->claimed
+           >= NGX_PATIENT_GUARD_LETTER_WAITS + NGX_PATIENT_GUARD_DRIFT)
+    {
+        return ref;
+    }
+
     return 0;
 }
 
@@ -119,22 +159,23 @@ static void
 ngx_patient_guard_letter_link(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t ref)
 {
-    ngx_patient_guard_ref_t     *last;
+    ngx_patient_guard_ref_t     *last, *line;
     ngx_patient_guard_letter_t  *letter;
 
     letter = ngx_patient_guard_letter(zone, ref);
+    line = ngx_patient_guard_letter_line(zone, outbox, ref);
 
-    last = outbox->last ? &ngx_patient_guard_letter(zone, outbox->last)->newer
-                        : &outbox->first;
+    last = line[1] ? &ngx_patient_guard_letter(zone, line[1])->newer
+                   : &line[0];
 
     ngx_patient_guard_save(zone, last);
     ngx_patient_guard_save(zone, outbox);
 
-    letter->older = outbox->last;
+    letter->older = line[1];
     letter->newer = 0;
 
     *last = ref;
-    outbox->last = ref;
+    line[1] = ref;
 }
 
 
@@ -142,18 +183,19 @@ static void
 ngx_patient_guard_letter_unlink(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_outbox_t *outbox, ngx_patient_guard_ref_t ref)
 {
-    ngx_patient_guard_ref_t     *older, *newer;
+    ngx_patient_guard_ref_t     *older, *newer, *line;
     ngx_patient_guard_letter_t  *letter;
 
     letter = ngx_patient_guard_letter(zone, ref);
+    line = ngx_patient_guard_letter_line(zone, outbox, ref);
 
     older = letter->older
             ? &ngx_patient_guard_letter(zone, letter->older)->newer
-            : &outbox->first;
+            : &line[0];
 
     newer = letter->newer
             ? &ngx_patient_guard_letter(zone, letter->newer)->older
-            : &outbox->last;
+            : &line[1];
 
     ngx_patient_guard_save(zone, older);
     ngx_patient_guard_save(zone, newer);

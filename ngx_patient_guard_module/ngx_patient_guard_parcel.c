@@ -99,6 +99,11 @@ ngx_patient_guard_parcel_take(ngx_patient_guard_node_t *node,
     letter = ngx_patient_guard_letter(&node->zone, fleet->letter);
     more = ngx_patient_guard_letter_more(&node->zone, fleet->letter);
 
+    if (more->waits) {
+        ngx_patient_guard_letter_urge(&node->zone, &node->outbox,
+                                      fleet->letter);
+    }
+
     parcel->account = letter->account;
     parcel->previous = more->previous;
     parcel->key = more->key;

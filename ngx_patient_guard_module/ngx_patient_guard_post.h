@@ -40,7 +40,8 @@ uint64_t ngx_patient_guard_post_numbers(ngx_patient_guard_shm_t *shm);
 #define NGX_PATIENT_GUARD_NUMBERS  (1 << 20)
 
 /* does anybody wait in the outbox?  without the lock: it may be over by now */
-#define ngx_patient_guard_post_owes(shm)  ((shm)->node->outbox.first != 0)
+#define ngx_patient_guard_post_owes(shm)                                     \
+    ((shm)->node->outbox.first || (shm)->node->outbox.first_waits)
 
 
 #endif /* _NGX_PATIENT_GUARD_POST_H_INCLUDED_ */
