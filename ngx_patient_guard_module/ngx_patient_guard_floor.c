@@ -324,7 +324,7 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
 {
     uint32_t                    until;
-    ngx_uint_t                  i, stale;
+    ngx_uint_t                  i, stale, known;
     ngx_patient_guard_fleet_t  *fleet;
 
     if (lookup->asks) {
@@ -334,10 +334,12 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     until = ngx_patient_guard_lookup_until(lookup);
     fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
     stale = 0;
+    known = 0;
 
     for (i = 0; i < lookup->nlimits; i++) {
 
         if (weighed[i].cost == 0) {
+            known |= ngx_patient_guard_of_patients(&lookup->limits[i]);
             continue;
         }
 
@@ -351,6 +353,10 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
         }
 
         stale = 1;
+    }
+
+    if (stale && !known) {
+        return 0;
     }
 
     stale |= ngx_patient_guard_stale(shm->node, members[0], lookup, weighed);

@@ -80,9 +80,19 @@ sub lookup {
     return "$answer->{status} " . ($answer->{headers}{'x-source'} // '');
 }
 
-# Several at once: one worker might take all that come one after the other.
+# Each worker is asked, while the other one is stopped: one of them might take
+# all that come.
 
-sub knock { burst(8, '/?patient=1', 'X-Account' => $_[0]) }
+sub knock {
+    my ($account) = @_;
+
+    for my $stopped (split ' ', `ps -o pid= --ppid ${\ nginx_pid()}`) {
+        kill 'STOP', $stopped;
+        wait_for(sub { PatientGuard::slurp("/proc/$stopped/stat") =~ /\) T/ });
+        lookup($account, 1);
+        kill 'CONT', $stopped;
+    }
+}
 
 sub begin { %made = %alias = () }
 
