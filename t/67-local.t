@@ -423,3 +423,50 @@ for my $way (qw(strict local least most)) {
                                        : '200 local 200 local', $way);
     like($told[2], qr/^403/, "$way: and no third");
 }
+
+
+
+=== TEST 11: what is little beside the room that is left is told of later, with more
+--- http_config eval: $::map
+--- policy eval
+::policy("consistency local interval=20ms;\nlimit patients=10000/1h deny;")
+--- config eval: $::location
+--- after
+my $dir = '$PG_TMP/$PG_POLICY.d';
+start_redis($dir);
+my $calls = sub {
+    redis_at($dir, 'INFO', 'commandstats') =~ /^cmdstat_hset:calls=(\d+)/m;
+    return $1 // 0;
+};
+my $start = time;
+my $i = 0;
+while (time < $start + 1.5) { told('dupont', ++$i); sleep 0.01 }
+ok(wait_for(sub { total($dir, 'patients/3600') == $i }), 'all are told');
+cmp_ok($calls->(), '<=', 2 + (time - $start) / 0.4, 'twice or thrice a second');
+
+# of many at once it is told at once
+my $before = $calls->();
+told('dupont', join ',', map { "many-$_" } 1 .. 300);
+my $took = until_so(sub { $calls->() > $before });
+cmp_ok($took, '<', 0.3 * $slow, 'but at once of many');
+stop_redis($dir);
+
+
+
+=== TEST 12: and at once where there is little room
+--- http_config eval: $::map
+--- policy eval
+::policy("consistency local interval=20ms;\nlimit patients=20/1h deny;")
+--- config eval: $::location
+--- after
+my $dir = '$PG_TMP/$PG_POLICY.d';
+start_redis($dir);
+my @took;
+for my $i (1 .. 20) {
+    told('dupont', $i);
+    push @took, until_so(sub { total($dir, 'patients/3600') == $i });
+}
+@took = sort { $a <=> $b } @took[5 .. 19];
+cmp_ok($took[7], '<', 0.2 * $slow, 'within an interval or two');
+is(told('dupont', 21), '403 local', 'to the last');
+stop_redis($dir);

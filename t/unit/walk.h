@@ -243,14 +243,15 @@ walk_queues(walk_t *walk, ngx_patient_guard_ref_t *queues)
 
 
 static inline const char *
-walk_outbox(walk_t *walk)
+walk_letters(walk_t *walk, ngx_patient_guard_ref_t first,
+    ngx_patient_guard_ref_t last, int waits)
 {
     ngx_patient_guard_ref_t      ref, older;
     ngx_patient_guard_letter_t  *letter;
 
     older = 0;
 
-    for (ref = walk->node->outbox.first; ref; ref = letter->newer) {
+    for (ref = first; ref; ref = letter->newer) {
 
         letter = ngx_patient_guard_letter(&walk->node->zone, ref);
 
@@ -264,11 +265,31 @@ walk_outbox(walk_t *walk)
             return "a letter does not know who is older";
         }
 
+        if ((ngx_patient_guard_letter_more(&walk->node->zone, ref)->waits != 0)
+            != waits)
+        {
+            return "a letter is in the wrong line";
+        }
+
         older = ref;
     }
 
-    return walk->node->outbox.last == older
-           ? NULL : "the last letter is not the last";
+    return last == older ? NULL : "the last letter is not the last";
+}
+
+
+static inline const char *
+walk_outbox(walk_t *walk)
+{
+    const char                  *wrong;
+    ngx_patient_guard_outbox_t  *outbox;
+
+    outbox = &walk->node->outbox;
+
+    wrong = walk_letters(walk, outbox->first, outbox->last, 0);
+
+    return wrong ? wrong : walk_letters(walk, outbox->first_waits,
+                                        outbox->last_waits, 1);
 }
 
 
