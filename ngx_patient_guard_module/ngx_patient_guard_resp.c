@@ -48,6 +48,7 @@ static ngx_int_t ngx_patient_guard_tree_grow(ngx_patient_guard_tree_t *tree,
 static void ngx_patient_guard_resp_free(void *object);
 static u_char *ngx_patient_guard_resp_length(u_char *p, u_char type,
     size_t number);
+static u_char *ngx_patient_guard_resp_decimal(u_char *p, uint64_t number);
 static u_char *ngx_patient_guard_resp_digits(u_char *end, uint64_t number);
 
 #if (HIREDIS_MAJOR >= 1)
@@ -486,22 +487,31 @@ ngx_patient_guard_resp_number(u_char *p, uint64_t number)
 static u_char *
 ngx_patient_guard_resp_length(u_char *p, u_char type, size_t number)
 {
-    u_char  *digits, buf[NGX_INT64_LEN];
-
     *p++ = type;
 
     if (number < 10) {
         *p++ = (u_char) ('0' + number);
-        return ngx_patient_guard_resp_end(p);
-    }
 
-    digits = ngx_patient_guard_resp_digits(buf + sizeof(buf), number);
+    } else if (number < 100) {
+        *p++ = (u_char) ('0' + number / 10);
+        *p++ = (u_char) ('0' + number % 10);
 
-    while (digits < buf + sizeof(buf)) {
-        *p++ = *digits++;
+    } else {
+        p = ngx_patient_guard_resp_decimal(p, number);
     }
 
     return ngx_patient_guard_resp_end(p);
+}
+
+
+static u_char *
+ngx_patient_guard_resp_decimal(u_char *p, uint64_t number)
+{
+    u_char  *digits, buf[NGX_INT64_LEN];
+
+    digits = ngx_patient_guard_resp_digits(buf + sizeof(buf), number);
+
+    return ngx_cpymem(p, digits, buf + sizeof(buf) - digits);
 }
 
 
