@@ -119,8 +119,7 @@ local function ordinary()
     local held = redis.call(unpack(fields))
     local sessions, grants, cleared = held[1], held[3], held[5]
 
-    if held[2] or held[4] or not sessions or #sessions % 16 > 0
-       or cleared and #cleared ~= 8
+    if held[2] or held[4] or cleared and #cleared ~= 8
        or grants and (#grants ~= SET - 1
                       or unpacked('<I4', grants, 9) >= grants_count)
     then
@@ -130,6 +129,10 @@ local function ordinary()
     local put = {'HSET', KEYS[1]}
 
     if session ~= '\0\0\0\0\0\0\0\0' then
+        if not sessions or #sessions % 16 > 0 then
+            return nil
+        end
+
         local at = at_of(sessions, session, 1, 16)
         local number = sub(ARGV[1], 1, 8)
 

@@ -273,7 +273,7 @@ ngx_patient_guard_news_bare(ngx_patient_guard_node_t *node,
     others = image->total - ngx_min(image->total, known->total);
 
     for (slice = image->newest - NGX_PATIENT_GUARD_SLICES;
-         slice <= image->newest;
+         others && slice <= image->newest;
          slice++)
     {
         n = ngx_patient_guard_image_count(image, slice);
