@@ -13,8 +13,10 @@
 # make deb        a Debian package, .build/deb/*.deb (TEST=1: and tried out)
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
-# make bench      what the guard costs a worker: PART=bodies, what looking into
-#                 a megabyte of response costs (SHORT=1: under a minute)
+# make bench      what the guard costs: PART=speed, a lookup, beside nginx' own,
+#                 Lua and HAProxy; PART=bodies, looking into a megabyte of
+#                 response; PART=growth, with accounts, patients, limits and
+#                 workers (SHORT=1: minutes)
 # make bench-instructions  instructions of a worker for a lookup (KEEP=dir:
 #                 whose they are; GUARD=1: no more than are written)
 # make scale      100,000 accounts with 28 days of lookups in Redis: memory and

@@ -13,8 +13,8 @@ use IO::Socket::UNIX;
 
 use Servers;
 
-our @EXPORT = qw(@ROWS row_of start_behind start_row policy names
-                 warm_up check_counted);
+our @EXPORT = qw(@ROWS row_of asked_for start_behind start_row
+                 names warm_up check_counted);
 
 # The example of the README and of an operator's page: an account gets no more
 # than 60 lookups in a run, then others take over, so nobody is refused.
@@ -31,13 +31,16 @@ my $COUNTED = 'location = /counted { content_by_lua_block {
 my $LUA = "load_module /usr/lib/nginx/modules/ndk_http_module.so;\n"
         . "load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;\n";
 
-# id, what it is called, and: guard (directives of its policy, {unix} and {tcp}
+# id, what it is called, and: limits and zone, if
+# not the example's; guard (directives of its policy, {unix} and {tcp}
 # for Redis), http, location, main; known: per cent of the lookups; robot: the
 # account has looked up all it may (nginx' own level of error_log, error, does
-# not tell of refusals); tls: clients come by TLS; counts: who
+# not tell of refusals); tls: clients come by TLS; against: what its figures
+# are divided by, proxy_pass unless said; counts: who
 # beside the worker has to work for it, "redis" or "service"
 our @ROWS = (
     { id => 'bare', name => 'proxy_pass' },
+    { id => 'bare_again', name => 'proxy_pass, once more' },
     { id => 'limit_req', name => 'limit_req',
       http => 'limit_req_zone $http_x_account zone=l:16m rate=1000r/s;',
       location => 'limit_req zone=l burst=1000 nodelay;' },
@@ -58,17 +61,25 @@ our @ROWS = (
       counts => 'redis', guard => 'redis unix:{unix};' },
     { id => 'bare_tls', name => 'proxy_pass, clients by TLS', tls => 1 },
     { id => 'strict_tls', name => 'guard, strict, clients by TLS', tls => 1,
+      against => 'bare_tls',
       counts => 'redis', guard => 'redis unix:{unix};' },
     { id => 'haproxy', name => 'HAProxy, stick-table', haproxy => 1 },
-    { id => 'lua_dict', name => 'Lua, shared dict', main => $LUA,
+    { id => 'lua_count', name => 'Lua, shared dict, a bare count',
+      main => $LUA,
+      http => 'lua_shared_dict counts 64m;',
+      location => 'access_by_lua_block {
+                if ngx.shared.counts:incr(ngx.var.http_x_account, 1, 0, 86400)
+                   > 5000 then ngx.exit(403) end }' },
+    { id => 'lua_dict', name => 'Lua, shared dict, all limits', main => $LUA,
       http => 'lua_shared_dict counts 256m; '
-            . 'init_by_lua_block { count, counted = dofile("{here}/windows.lua") }',
+            . 'init_by_lua_block {
+                count, counted = dofile("{here}/windows.lua") }',
       server => $COUNTED,
       location => 'access_by_lua_block {
                 local status = count(ngx.var.http_x_account,
                                      ngx.var.patient_id)
                 if status ~= 200 then ngx.exit(status) end }' },
-    { id => 'lua_evalsha', name => 'Lua, EVALSHA', main => $LUA,
+    { id => 'lua_evalsha', name => 'Lua, EVALSHA, all limits', main => $LUA,
       counts => 'redis',
       http => 'init_by_lua_block {
                   evalsha = dofile("{here}/evalsha.lua")
@@ -94,28 +105,37 @@ our @ROWS = (
       location => 'auth_request /_count;' },
 );
 
-sub row_of { my ($id) = @_; return (grep { $_->{id} eq $id } @ROWS)[0] }
+# ROWS="strict lua_evalsha": these alone, and what they are compared with
 
-sub limits { return join '', map { "    limit  $_;\n" } @_ }
+sub asked_for {
+    my ($id, @always) = @_;
+
+    my @asked = split ' ', $ENV{ROWS} // '';
+    return !@asked || grep { $_ eq $id } @asked, @always;
+}
+
+sub row_of { my ($id) = @_; return (grep { $_->{id} eq $id } @ROWS)[0] }
 
 # a policy's block; its name is the row's, so that each has keys of its own.
 # Who shares a core with others may wait for it: that shall not be an outage.
 
 sub policy {
-    my ($name, $directives, @limits) = @_;
+    my ($row) = @_;
 
+    my $limits = join '', map { "    limit  $_;\n" }
+                          @{ $row->{limits} // \@LIMITS };
     my $key = "$tmp/secret";
     if (!-e $key) {
         my $umask = umask 077;
         spew($key, join '', map { chr(97 + rand 26) } 1 .. 40);
         umask $umask;
     }
-    return "patient_guard_policy $name {
+    return "patient_guard_policy $row->{id} {
     account    \$http_x_account trusted;
     secret     $key;
-    zone       256m;
-    $directives${\($directives && ' redis_timeout 5s;')}
-" . limits(@limits ? @limits : @LIMITS) . "
+    zone       ${\($row->{zone} // '256m')};
+    $row->{guard} ${\($row->{guard} && 'redis_timeout 5s;')}
+$limits
     challenge  redirect https://sso.example/step-up;
     challenge  step_up acr=eidas2 max_age=300;
     proof      \$http_x_auth_time;
@@ -128,7 +148,7 @@ sub policy {
 sub start_behind {
     my ($cores) = @_;
 
-    my %behind = (cores => $cores, redis => start_redis($cores));
+    my %behind = (cores => $cores, redis => start_redis($cores, 'redis'));
     my ($portal, $service) = (free_port(), free_port());
     my $patient = '{"resourceType":"Patient","id":"1","text":"'
         . 'so many bytes of a record ' x 35 . '"}';
@@ -152,10 +172,10 @@ sub start_behind {
         $COUNTED
     }"));
     if (!-e "$tmp/tls.crt") {
-        system('openssl req -x509 -newkey ec -pkeyopt '
-               . 'ec_paramgen_curve:prime256v1 -nodes -subj /CN=portal.example'
-               . " -keyout $tmp/tls.key -out $tmp/tls.crt -days 30 2>/dev/null")
-            == 0 or die "bench: no certificate\n";
+        system("openssl req -x509 -newkey ec -pkeyopt "
+               . "ec_paramgen_curve:prime256v1 -nodes -subj /CN=portal.example "
+               . "-keyout $tmp/tls.key -out $tmp/tls.crt 2>/dev/null") == 0
+            or die "bench: no certificate\n";
     }
     return \%behind;
 }
@@ -183,8 +203,7 @@ sub start_row {
     my $guard = defined $row->{guard};
     my $main = $guard ? "load_module $ENV{BENCH_MODULE};"
              : $row->{main} // '';
-    my $http = $guard ? policy($row->{id}, $row->{guard},
-                               @{ $is{limits} // [] }) : $row->{http} // '';
+    my $http = $guard ? policy($row) : $row->{http} // '';
     my $location = $guard ? "patient_guard          $row->{id};
             patient_guard_patient  \$patient_id;" : $row->{location} // '';
     my $desk = $guard && !$row->{counts} ? desk() : '';
@@ -223,6 +242,7 @@ sub desk {
 sub haproxy {
     my ($port, $portal) = @_;
 
+    my $counts = 'http_req_cnt,http_req_rate(1d)';
     return <<"HAPROXY";
 global
     nbthread 1
@@ -237,7 +257,7 @@ defaults
     http-reuse always
 frontend clients
     bind 127.0.0.1:$port
-    stick-table type string len 32 size 100k expire 1d store http_req_cnt,http_req_rate(1d)
+    stick-table type string len 32 size 100k expire 1d store $counts
     http-request track-sc0 req.hdr(x-account)
     http-request deny deny_status 429 if { sc_http_req_rate(0) gt 5000 }
     default_backend portal
@@ -286,9 +306,11 @@ sub check_counted {
 sub counter {
     my ($behind, $row, $server) = @_;
 
-    return sub { charged($behind, $row, $server, @_) } if defined $row->{guard};
-    return sub { stick_table() } if $row->{haproxy};
-    return sub { in_redis($behind->{redis}, @_) } if $row->{id} eq 'lua_evalsha';
+    return sub { charged($behind, $row, $server, @_) }
+        if defined $row->{guard};
+    return sub { stick_table(@_) } if $row->{haproxy};
+    return sub { in_redis($behind->{redis}, @_) }
+        if $row->{id} eq 'lua_evalsha';
     return sub { in_lua($server->{port}, @_) } if $row->{id} eq 'lua_dict';
     return sub { in_lua($behind->{service}{port}, @_) }
         if $row->{id} eq 'auth_request';
@@ -303,8 +325,8 @@ sub charged {
         my $port = free_port();
         $desk = start_nginx("desk-$row->{id}", cores => $behind->{cores},
             port => $port, main => "load_module $ENV{BENCH_MODULE};",
-            http => filled($behind, policy($row->{id}, $row->{guard})
-                . "server { listen 127.0.0.1:$port; " . desk() . ' }'));
+            http => filled($behind, policy($row) . "server {
+                listen 127.0.0.1:$port; " . desk() . ' }'));
     }
     my $charged = 0;
     for my $account (@accounts) {
@@ -335,12 +357,17 @@ sub in_lua {
 }
 
 sub stick_table {
+    my (@accounts) = @_;
+
+    my %is = map { $_ => 1 } @accounts;
     my $stats = IO::Socket::UNIX->new(Peer => "$tmp/haproxy/stats.sock")
         or die "bench: HAProxy: $!\n";
     print $stats "show table clients\n";
     $stats->flush;
     my $n = 0;
-    while (my $line = <$stats>) { $n += $1 if $line =~ /http_req_cnt=(\d+)/ }
+    while (my $line = <$stats>) { 
+        $n += $2 if $line =~ /key=(\S+) .*http_req_cnt=(\d+)/ && $is{$1};
+    }
     return $n;
 }
 

@@ -46,7 +46,16 @@ sub wait_for {
     return $value;
 }
 
-# on these cores ("0", "0,1"), its output in a file; in a group of its own, so
+# on these cores ("0", "0,1"); with ALONE=1 nobody else has them as long as it
+# has something to do
+
+sub on {
+    my ($cores) = @_;
+
+    return ($ENV{ALONE} ? qw(chrt -f 1) : (), 'taskset', '-c', $cores);
+}
+
+# its output in a file; in a group of its own, so
 # that a terminal's signals are ours alone
 
 sub start {
@@ -57,7 +66,7 @@ sub start {
         setpgrp;
         open STDOUT, '>>', $out;
         open STDERR, '>&', \*STDOUT;
-        exec 'taskset', '-c', $cores, @command or POSIX::_exit(127);
+        exec on($cores), @command or POSIX::_exit(127);
     }
     $started{$pid} = 1;
     return $pid;
@@ -124,7 +133,8 @@ sub listening {
 }
 
 # name, http => '...' with at least one server, port => one of its, and what
-# may be said else: main, log (level), workers, cores, under => [a command that runs it]
+# may be said else: main, log (level), workers, cores, env, under => [a command that
+# runs it]
 
 sub start_nginx {
     my ($name, %is) = @_;
@@ -176,9 +186,9 @@ sub complaints {
 sub worker { return $_[0]{workers_pids}[0] }
 
 sub start_redis {
-    my ($cores) = @_;
+    my ($cores, $name) = @_;
 
-    my $dir = "$tmp/redis";
+    my $dir = "$tmp/$name";
     mkdir $dir;
     my $port = free_port();
     close $_ for splice @sockets;
@@ -251,7 +261,7 @@ sub start_client {
         open STDIN, '<&', $theirs;
         open STDOUT, '>&', $out;
         close $_ for $theirs, $to, $from, $out;
-        exec 'taskset', '-c', $cores, "$ENV{BENCH_BUILD}/load", @options, $port
+        exec on($cores), "$ENV{BENCH_BUILD}/load", @options, $port
             or POSIX::_exit(127);
     }
     $started{$pid} = 1;

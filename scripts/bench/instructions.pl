@@ -44,7 +44,8 @@ my @RUNS = (
     ['known', 1],
     ['robot', 1],
     ['robot_told', 1],
-    ['lua_dict', 1, '~', 4500],
+    ['lua_count', 1, '~', 4500],
+    ['lua_dict', 1],
     ['lua_evalsha', 1, '~', 48000],
     ['bare', 16],
     ['embedded', 16],
@@ -186,6 +187,7 @@ mkdir $keep if $keep;
 for my $run ($guard ? @GUARDED : @RUNS) {
     my ($id, $flying, $op, $bound) = @$run;
     my $row = row_of($id);
+    next unless asked_for($id, 'bare');
     my $was = count($behind, $row, $flying);
 
     $bare{$flying} = $was->{total} if $id eq 'bare';
@@ -210,7 +212,7 @@ print "\n", missed() unless $guard;
 
 for my $run ($keep ? @RUNS : ()) {
     my ($id, $flying) = @$run;
-    next unless defined row_of($id)->{guard} && $dump{$flying}{$id};
+    next if $id eq 'bare' || !$dump{$flying}{$id};
     copy($dump{$flying}{$id}, "$keep/$id-$flying.callgrind")
         or die "bench: $keep: $!\n";
     tell_most("$id-$flying", $dump{$flying}{$id}, $dump{$flying}{bare});
