@@ -13,8 +13,12 @@
 # make deb        a Debian package, .build/deb/*.deb (TEST=1: and tried out)
 # make endure     races, reloads, kills, aborts, upgrades, and flat memory
 #                 (PART=race: one of them; SHORT=1: three minutes in all)
-# make bench      what the guard costs a worker: PART=bodies, what looking into
-#                 a megabyte of response costs (SHORT=1: under a minute)
+# make bench      what the guard costs: PART=speed, a lookup, beside nginx' own,
+#                 Lua and HAProxy; PART=bodies, looking into a megabyte of
+#                 response; PART=growth, with accounts, patients, limits and
+#                 workers (SHORT=1: minutes)
+# make bench-instructions  instructions of a worker for a lookup (KEEP=dir:
+#                 whose they are; GUARD=1: no more than are written)
 # make scale      100,000 accounts with 28 days of lookups in Redis: memory and
 #                 the script's time (SHORT=1: a minute; see scripts/scale/run)
 # make lab        policies against the ways in which data leaves, and against
@@ -54,8 +58,8 @@ nginx_opt = $(shell PATH=$$PATH:/usr/sbin nginx -V 2>&1 | sed -n "s/.*--$(1)=//p
 WARNINGS = -Wall -Wextra -Wno-unused-parameter
 
 .PHONY: all headers module install test unit asan valgrind chaos fuzz \
-        coverage check deb endure bench run serve clean scale lab \
-        matrix browser alerts FORCE
+        coverage check deb endure bench bench-instructions run serve clean \
+        scale lab matrix browser alerts FORCE
 .DELETE_ON_ERROR:
 
 # one build at a time: nginx's configure breaks beside another; + where it is
@@ -139,6 +143,9 @@ endure:
 
 bench:
 	@scripts/bench/run
+
+bench-instructions:
+	@PART=instructions scripts/bench/run
 
 scale:
 	@scripts/scale/run
