@@ -119,11 +119,22 @@ local function ordinary()
     local held = redis.call(unpack(fields))
     local sessions, grants, cleared = held[1], held[3], held[5]
 
-    if held[2] or held[4] or cleared and #cleared ~= 8
-       or grants and (#grants ~= SET - 1
-                      or unpacked('<I4', grants, 9) >= grants_count)
-    then
+    if held[2] or held[4] or cleared and #cleared ~= 8 then
         return nil
+    end
+
+    if grants then
+        if #grants ~= SET - 1 then
+            return nil
+        end
+
+        local newest, total = unpacked('<I8I4', grants)
+
+        if newest ~= floor(now * SLICES / grants_window)
+           or total >= grants_count
+        then
+            return nil
+        end
     end
 
     local put = {'HSET', KEYS[1]}

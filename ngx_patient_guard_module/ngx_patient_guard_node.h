@@ -22,7 +22,7 @@
 
 
 #define NGX_PATIENT_GUARD_SEED          32     /* bytes of a random secret */
-#define NGX_PATIENT_GUARD_NODE_VERSION  6
+#define NGX_PATIENT_GUARD_NODE_VERSION  7
 
 
 /*

@@ -114,18 +114,23 @@ ngx_patient_guard_ref_t
 ngx_patient_guard_queue_add(ngx_patient_guard_zone_t *zone,
     ngx_patient_guard_ref_t *queues, uint32_t id)
 {
-    ngx_patient_guard_ref_t     ref;
+    ngx_patient_guard_ref_t     ref, *link;
     ngx_patient_guard_queue_t  *queue;
 
     ref = ngx_patient_guard_cell_take(zone);
 
     queue = ngx_patient_guard_queue(zone, ref);
+    link = queues;
 
-    ngx_patient_guard_save(zone, queues);
+    while (*link && ngx_patient_guard_queue(zone, *link)->id < id) {
+        link = &ngx_patient_guard_queue(zone, *link)->next;
+    }
+
+    ngx_patient_guard_save(zone, link);
 
     queue->id = id;
-    queue->next = *queues;
-    *queues = ref;
+    queue->next = *link;
+    *link = ref;
 
     ngx_patient_guard_commit(zone);
 

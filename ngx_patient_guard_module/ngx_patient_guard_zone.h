@@ -162,7 +162,10 @@ ngx_patient_guard_commit(ngx_patient_guard_zone_t *zone)
 /* call with the lock just taken */
 void ngx_patient_guard_recover(ngx_patient_guard_zone_t *zone);
 
-/* queues; "queues" is where their owner keeps the first of them */
+/*
+ * Queues; "queues" is where their owner keeps the first of them, the others
+ * follow by id: what is not there is soon known.
+ */
 
 static ngx_inline ngx_patient_guard_ref_t
 ngx_patient_guard_queue_find(ngx_patient_guard_zone_t *zone,
@@ -172,11 +175,11 @@ ngx_patient_guard_queue_find(ngx_patient_guard_zone_t *zone,
 
     ref = *queues;
 
-    while (ref && ngx_patient_guard_queue(zone, ref)->id != id) {
+    while (ref && ngx_patient_guard_queue(zone, ref)->id < id) {
         ref = ngx_patient_guard_queue(zone, ref)->next;
     }
 
-    return ref;
+    return ref && ngx_patient_guard_queue(zone, ref)->id == id ? ref : 0;
 }
 
 
