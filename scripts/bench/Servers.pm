@@ -146,6 +146,7 @@ http {
     access_log          off;
     keepalive_requests  1000000000;
     keepalive_timeout   3600s;
+    client_header_timeout  3600s;
     default_type        application/fhir+json;
 $paths
     $is{http}
