@@ -173,7 +173,7 @@ sub start_behind {
     }"));
     if (!-e "$tmp/tls.crt") {
         system("openssl req -x509 -newkey ec -pkeyopt "
-               . "ec_paramgen_curve:prime256v1 -nodes -subj /CN=portal.example "
+               . "ec_paramgen_curve:prime256v1 -nodes -subj /CN=portal "
                . "-keyout $tmp/tls.key -out $tmp/tls.crt 2>/dev/null") == 0
             or die "bench: no certificate\n";
     }

@@ -46,16 +46,7 @@ sub wait_for {
     return $value;
 }
 
-# on these cores ("0", "0,1"); with ALONE=1 nobody else has them as long as it
-# has something to do
-
-sub on {
-    my ($cores) = @_;
-
-    return ($ENV{ALONE} ? qw(chrt -f 1) : (), 'taskset', '-c', $cores);
-}
-
-# its output in a file; in a group of its own, so
+# on these cores ("0", "0,1"), its output in a file; in a group of its own, so
 # that a terminal's signals are ours alone
 
 sub start {
@@ -66,7 +57,7 @@ sub start {
         setpgrp;
         open STDOUT, '>>', $out;
         open STDERR, '>&', \*STDOUT;
-        exec on($cores), @command or POSIX::_exit(127);
+        exec 'taskset', '-c', $cores, @command or POSIX::_exit(127);
     }
     $started{$pid} = 1;
     return $pid;
@@ -133,7 +124,7 @@ sub listening {
 }
 
 # name, http => '...' with at least one server, port => one of its, and what
-# may be said else: main, log (level), workers, cores, env, under => [a command that
+# may be said else: main, log (level), workers, cores, under => [a command that
 # runs it]
 
 sub start_nginx {
@@ -155,6 +146,7 @@ http {
     access_log          off;
     keepalive_requests  1000000000;
     keepalive_timeout   3600s;
+    client_header_timeout  3600s;
     default_type        application/fhir+json;
 $paths
     $is{http}
@@ -261,7 +253,7 @@ sub start_client {
         open STDIN, '<&', $theirs;
         open STDOUT, '>&', $out;
         close $_ for $theirs, $to, $from, $out;
-        exec on($cores), "$ENV{BENCH_BUILD}/load", @options, $port
+        exec 'taskset', '-c', $cores, "$ENV{BENCH_BUILD}/load", @options, $port
             or POSIX::_exit(127);
     }
     $started{$pid} = 1;

@@ -1,0 +1,1 @@
+int main(void){ for(;;) __builtin_ia32_pause(); }
