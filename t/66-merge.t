@@ -368,7 +368,7 @@ while (time < $end) {
     push @took, time - $start;
 }
 @took = sort { $a <=> $b } @took;
-cmp_ok($took[@took / 2], '<', 0.005 * $slow, 'the median does not wait')
+cmp_ok($took[@took / 2], '<', 0.05 * $slow, 'the median does not wait')
     or diag("median $took[@took / 2]");
 cmp_ok(scalar(grep { $_ > 0.1 } @took), '<=', 10,
        'one in a while may ask') or diag("@took[-12 .. -1]");

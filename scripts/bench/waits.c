@@ -53,7 +53,8 @@ begin(void)
         abort();
     }
 
-    waits = mmap(NULL, sizeof(*waits), PROT_READ|PROT_WRITE, MAP_SHARED, fd, 0);
+    waits = mmap(NULL, sizeof(*waits), PROT_READ|PROT_WRITE, MAP_SHARED, fd,
+                 0);
 
     if (waits == MAP_FAILED) {
         abort();
