@@ -40,32 +40,25 @@ ngx_uint_t
 ngx_patient_guard_apart_wide(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_uint_t key)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                  i;
+    ngx_patient_guard_room_t   *room;
+    ngx_patient_guard_limit_t  *limit;
 
     for (i = 0; i < lookup->nlimits; i++) {
 
-        if (lookup->limits[i].key == key
-            && !ngx_patient_guard_apart_room(lookup, tally, i))
+        limit = &lookup->limits[i];
+        room = &tally->rooms[i];
+
+        if (limit->key == key
+            && (ngx_patient_guard_keeps_set(limit)
+                || room->wait
+                || room->count < NGX_PATIENT_GUARD_APART_WIDE
+                || room->total > room->count
+                                 - room->count / NGX_PATIENT_GUARD_APART_ROOM))
         {
             return 0;
         }
     }
 
     return 1;
-}
-
-
-ngx_uint_t
-ngx_patient_guard_apart_room(ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally, ngx_uint_t i)
-{
-    ngx_patient_guard_room_t  *room;
-
-    room = &tally->rooms[i];
-
-    return !ngx_patient_guard_keeps_set(&lookup->limits[i])
-           && room->wait == 0
-           && room->count >= NGX_PATIENT_GUARD_APART_WIDE
-           && room->total <= room->count
-                             - room->count / NGX_PATIENT_GUARD_APART_ROOM;
 }

@@ -30,9 +30,5 @@ void ngx_patient_guard_apart_keys(ngx_patient_guard_shm_t *shm,
 ngx_uint_t ngx_patient_guard_apart_wide(ngx_patient_guard_lookup_t *lookup,
     ngx_patient_guard_tally_t *tally, ngx_uint_t key);
 
-/* the same of one limit */
-ngx_uint_t ngx_patient_guard_apart_room(ngx_patient_guard_lookup_t *lookup,
-    ngx_patient_guard_tally_t *tally, ngx_uint_t i);
-
 
 #endif /* _NGX_PATIENT_GUARD_APART_H_INCLUDED_ */

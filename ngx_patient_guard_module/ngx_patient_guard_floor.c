@@ -314,8 +314,7 @@ ngx_patient_guard_floor_strangers(ngx_patient_guard_shm_t *shm,
 
 /*
  * A lookup that can raise no count is charged in passing: what changes is
- * when its patients were last seen.  So is one of a patient whom all know, as
- * long as Redis has just said that there is much room for lookups.
+ * when its patients were last seen.
  */
 
 static ngx_uint_t
@@ -324,42 +323,24 @@ ngx_patient_guard_floor_known(ngx_patient_guard_shm_t *shm,
     ngx_patient_guard_tally_t *tally, ngx_patient_guard_weighed_t *weighed)
 {
     uint32_t                    until;
-    ngx_uint_t                  i, stale, known;
+    ngx_uint_t                  i, stale;
     ngx_patient_guard_fleet_t  *fleet;
 
     if (lookup->asks) {
         return 0;
     }
 
-    until = ngx_patient_guard_lookup_until(lookup);
-    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
-    stale = 0;
-    known = 0;
-
     for (i = 0; i < lookup->nlimits; i++) {
 
-        if (weighed[i].cost == 0) {
-            known |= ngx_patient_guard_of_patients(&lookup->limits[i]);
-            continue;
-        }
-
-        if (lookup->limits[i].signal != NGX_PATIENT_GUARD_LOOKUPS
-            || lookup->limits[i].factor
-            || ngx_patient_guard_fleet_older(fleet->heard, lookup,
-                                             NGX_PATIENT_GUARD_FLEET_HOLDS)
-            || !ngx_patient_guard_apart_room(lookup, tally, i))
-        {
+        if (weighed[i].cost) {
             return 0;
         }
-
-        stale = 1;
     }
 
-    if (stale && !known) {
-        return 0;
-    }
+    until = ngx_patient_guard_lookup_until(lookup);
+    fleet = ngx_patient_guard_fleet(shm->node, members[0], until);
 
-    stale |= ngx_patient_guard_stale(shm->node, members[0], lookup, weighed);
+    stale = ngx_patient_guard_stale(shm->node, members[0], lookup, weighed);
 
     if (stale) {
         ngx_patient_guard_charge(shm->node, members, lookup, tally, weighed,

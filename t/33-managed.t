@@ -64,7 +64,7 @@ redis          unix:\$PG_TMP/\$PG_POLICY.d/sock prefix=\$PG_PREFIX;
 redis_auth     user=guard password_file=$password;
 redis_timeout  500ms;
 limit          patients=3/1h challenge;
-limit          lookups=3999/1h deny;
+limit          lookups=100000/1h deny;
 proof          \$proved;
 END
 }

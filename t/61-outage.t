@@ -36,7 +36,7 @@ patient_guard_policy \$PG_POLICY_$_ {
     redis_timeout  200ms;
     on_outage      $_;
     limit          patients=2/1h deny;
-    limit          lookups=3999/1h log;        # else known patients ask nobody
+    limit          lookups=100000/1h log;      # else known patients ask nobody
 }
 END
 }

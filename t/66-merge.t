@@ -461,7 +461,7 @@ for my $what (qw(commands-close replies-close)) {
 
 === TEST 10: thousands of patients are told in parts, none of which takes long
 --- policy eval
-::policy('unix:$PG_TMP/$PG_POLICY.d/sock') =~ s/=60/=5000/r =~ s/=100\//=3999\//r
+::policy('unix:$PG_TMP/$PG_POLICY.d/sock') =~ s/=60/=5000/r =~ s/=100\//=99999\//r
 --- config eval: $::location
 --- after
 begin();
