@@ -1,1 +1,0 @@
-int main(void){ for(;;) __builtin_ia32_pause(); }
