@@ -54,25 +54,24 @@ our %RIGHT = (
 
 my $LATE = 0.2;                  # redis_timeout
 
-# the reply to a script is a string of numbers, a blank between them: nonce,
-# flags, challenger, grants and five more, then total, wait and count of each
-# limit, or, to SYNC, bytes
+# the reply to a script, without its length
 
-sub numbers { $_[0] =~ /^\$\d+\r\n(.*)\r\n\z/s ? $1 : undef }
+sub said { $_[0] =~ /^\$\d+\r\n(.*)\r\n\z/s ? $1 : undef }
 
-# spoils the last total of it, or where there is none the grants
+# a reply with other bytes from there on: see ngx_patient_guard_count.lua
 
 sub spoilt {
-    my ($by) = @_;
+    my ($at, $bytes) = @_;
 
     return sub {
-        Resp::bulk(/^[\d ]+\z/ ? s/(\d+)(?= \d+\z)/$by->($1)/er
-                               : s/^\d+ \d+ \d+ \K(\d+)/$by->($1)/er);
+        my $reply = $_;
+        substr $reply, $at, length $bytes, $bytes;
+        Resp::bulk($reply);
     };
 }
 
 # a reply as it never should be: ($name, $how, $bytes), $bytes with the
-# right numbers in $_, as text or a function that makes it
+# right ones in $_, as text or a function that makes it
 
 sub says {
     my ($name, $how, $bytes, %more) = @_;
@@ -80,7 +79,7 @@ sub says {
     return { name => $name, how => $how, right => 'out', %more,
         front => { reply => sub {
             my ($link, $reply) = @_;
-            local $_ = numbers($reply) // return 0;
+            local $_ = said($reply) // return 0;
             $link->say(ref $bytes ? $bytes->() : $bytes);
             return 1;
         } } };
@@ -288,11 +287,11 @@ our @FAULTS = (
     says('no length', '$-2', "\$-2\r\n"),
     says('array', 'the answer in an array',
          sub { "*1\r\n" . Resp::bulk($_) }),
-    says('less', 'a number is missing', spoilt(sub { '' })),
-    says('more', 'a number too many', spoilt(sub { "$_[0] 0" })),
-    says('negative', 'a count below 0', spoilt(sub { "-$_[0]" })),
-    says('overflow', 'a count over 64 bits',
-         spoilt(sub { '18446744073709551617' })),
+    says('less', 'a byte is missing', sub { Resp::bulk(substr $_, 0, -1) }),
+    says('more', 'a limit too many', sub { Resp::bulk($_ . substr $_, -16) }),
+    says('another', 'that of another call', spoilt(0, "\1" x 8)),
+    says('overflow', 'a wait of 36 million years',
+         spoilt(14, pack 'Q<', 1 << 60)),
     says('NUL', 'a NUL at the end', sub { Resp::bulk("$_\0") }),
     says('RESP3 push', '>1', ">1\r\n+a\r\n"),
     says('RESP3 map', '%1', "%1\r\n+a\r\n+b\r\n"),
