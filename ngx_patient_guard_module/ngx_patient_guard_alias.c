@@ -25,7 +25,6 @@
 
 static ngx_int_t ngx_patient_guard_derive(ngx_str_t *secret, const char *use,
     u_char out[32]);
-static uint64_t ngx_patient_guard_word(const u_char *p);
 static uint64_t ngx_patient_guard_alias64(const uint64_t key[2],
     ngx_str_t *value);
 static void ngx_patient_guard_alias128(const uint64_t key[2],
@@ -90,16 +89,6 @@ ngx_patient_guard_siphash(const uint64_t key[2], const u_char *data,
     }
 
     return m;
-}
-
-
-static uint64_t
-ngx_patient_guard_word(const u_char *p)
-{
-    return (uint64_t) p[0] | (uint64_t) p[1] << 8 | (uint64_t) p[2] << 16
-           | (uint64_t) p[3] << 24 | (uint64_t) p[4] << 32
-           | (uint64_t) p[5] << 40 | (uint64_t) p[6] << 48
-           | (uint64_t) p[7] << 56;
 }
 
 

@@ -36,6 +36,16 @@ ngx_patient_guard_put64(u_char *p, uint64_t value)
 }
 
 
+static ngx_inline uint64_t
+ngx_patient_guard_word(const u_char *p)
+{
+    return (uint64_t) p[0] | (uint64_t) p[1] << 8 | (uint64_t) p[2] << 16
+           | (uint64_t) p[3] << 24 | (uint64_t) p[4] << 32
+           | (uint64_t) p[5] << 40 | (uint64_t) p[6] << 48
+           | (uint64_t) p[7] << 56;
+}
+
+
 /* these move *p behind what they read */
 
 static ngx_inline uint32_t
@@ -54,11 +64,9 @@ ngx_patient_guard_get32(u_char **p)
 static ngx_inline uint64_t
 ngx_patient_guard_get64(u_char **p)
 {
-    uint64_t  low;
+    *p += 8;
 
-    low = ngx_patient_guard_get32(p);
-
-    return low | (uint64_t) ngx_patient_guard_get32(p) << 32;
+    return ngx_patient_guard_word(*p - 8);
 }
 
 

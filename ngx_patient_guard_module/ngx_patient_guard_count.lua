@@ -85,11 +85,18 @@ local PER = {[ADDRESSES] = 1, [ACCOUNTS] = 9}
 local STATED = 8                           -- values of each limit
 local REPLY = '<c8BBI4I8I8I8I8I4'
 
--- The ordinary lookup, for its speed: one account, whom nothing is wrong with,
--- reads of one patient, in the slices in which it was charged before, and there
--- is room.  It leaves out what can't matter then, and is no other verdict: what
--- it does not do in full is left to all that follows, which begins anew.  How
--- long the key lives was said when the last of its windows moved.
+-- whose field of the memory a patient is in, and what stands for him there
+
+local function field_of(alias)
+    return '~' .. string.char(97 + string.byte(alias) % 16)
+end
+
+local function print_of(alias)
+    local print = string.sub(alias, 2, 4)
+    return print == '\0\0\0' and '\1\0\0' or print
+end
+
+-- where a set has one, whose entries are of so many bytes and begin at "from"
 
 local function at_of(set, alias, from, step)
     local at = string.find(set, alias, from, true)
@@ -98,6 +105,12 @@ local function at_of(set, alias, from, step)
     end
     return at
 end
+
+-- The ordinary lookup, for its speed: one account, whom nothing is wrong with,
+-- reads of one patient, in the slices in which it was charged before, and there
+-- is room.  It leaves out what can't matter then, and is no other verdict: what
+-- it does not do in full is left to all that follows, which begins anew.  How
+-- long the key lives was said when the last of its windows moved.
 
 local function ordinary()
     if flags >= 256 or flags % 128 >= 4 or told_since > 0 or #KEYS > 1
@@ -108,7 +121,7 @@ local function ordinary()
 
     local sub, char, floor = string.sub, string.char, math.floor
     local pack, unpacked = struct.pack, struct.unpack
-    local bucket = '~' .. char(97 + string.byte(current) % 16)
+    local bucket = field_of(current)
     local fields = {'HMGET', KEYS[1], '@', '!challenge', '!grants', '!due',
                     '!cleared', '~', bucket}
 
@@ -167,15 +180,13 @@ local function ordinary()
     if memory > 0 then
         local month = floor(now * SLICES / memory)
         local stamp, byte = pack('<I4', month), char(month % 256)
-        local known, print = held[7] or stamp, sub(current, 2, 4)
+        local known, print = held[7] or stamp, print_of(current)
 
         if held[6] ~= stamp or sub(known, 1, 4) ~= stamp
            or #known % 4 > 0 or #known >= 4 + 4 * BUCKET
         then
             return nil
         end
-
-        print = print == '\0\0\0' and '\1\0\0' or print
 
         local at = at_of(known, print, 5, 4)
 
@@ -340,17 +351,6 @@ for i = 1, nlimits do
             key.ttl = math.max(key.ttl, KEPT * DAY)
         end
     end
-end
-
--- whose field of the memory a patient is in, and what stands for him there
-
-local function field_of(alias)
-    return '~' .. string.char(97 + string.byte(alias) % 16)
-end
-
-local function print_of(alias)
-    local print = string.sub(alias, 2, 4)
-    return print == '\0\0\0' and '\1\0\0' or print
 end
 
 local asked = {}

@@ -49,7 +49,6 @@ static void ngx_patient_guard_resp_free(void *object);
 static u_char *ngx_patient_guard_resp_length(u_char *p, u_char type,
     size_t number);
 static u_char *ngx_patient_guard_resp_decimal(u_char *p, uint64_t number);
-static u_char *ngx_patient_guard_resp_digits(u_char *end, uint64_t number);
 
 #if (HIREDIS_MAJOR >= 1)
 static void *ngx_patient_guard_resp_double(const redisReadTask *task,
@@ -474,56 +473,41 @@ ngx_patient_guard_resp_arg(u_char *p, const void *data, size_t len)
 u_char *
 ngx_patient_guard_resp_number(u_char *p, uint64_t number)
 {
-    u_char  *digits, buf[NGX_INT64_LEN];
+    u_char  buf[NGX_INT64_LEN];
 
-    digits = ngx_patient_guard_resp_digits(buf + sizeof(buf), number);
+    return ngx_patient_guard_resp_arg(p, buf,
+                         ngx_patient_guard_resp_decimal(buf, number) - buf);
+}
 
-    return ngx_patient_guard_resp_arg(p, digits, buf + sizeof(buf) - digits);
+
+static u_char *
+ngx_patient_guard_resp_length(u_char *p, u_char type, size_t number)
+{
+    *p++ = type;
+    p = ngx_patient_guard_resp_decimal(p, number);
+
+    return ngx_patient_guard_resp_end(p);
 }
 
 
 /* ngx_sprintf() takes hundreds of instructions for a digit */
 
 static u_char *
-ngx_patient_guard_resp_length(u_char *p, u_char type, size_t number)
-{
-    *p++ = type;
-
-    if (number < 10) {
-        *p++ = (u_char) ('0' + number);
-
-    } else if (number < 100) {
-        *p++ = (u_char) ('0' + number / 10);
-        *p++ = (u_char) ('0' + number % 10);
-
-    } else {
-        p = ngx_patient_guard_resp_decimal(p, number);
-    }
-
-    return ngx_patient_guard_resp_end(p);
-}
-
-
-static u_char *
 ngx_patient_guard_resp_decimal(u_char *p, uint64_t number)
 {
     u_char  *digits, buf[NGX_INT64_LEN];
 
-    digits = ngx_patient_guard_resp_digits(buf + sizeof(buf), number);
+    if (number < 10) {
+        *p++ = (u_char) ('0' + number);
+        return p;
+    }
 
-    return ngx_cpymem(p, digits, buf + sizeof(buf) - digits);
-}
+    digits = buf + sizeof(buf);
 
-
-/* ends before "end"; returns where it begins */
-
-static u_char *
-ngx_patient_guard_resp_digits(u_char *end, uint64_t number)
-{
     do {
-        *--end = (u_char) ('0' + number % 10);
+        *--digits = (u_char) ('0' + number % 10);
         number /= 10;
     } while (number);
 
-    return end;
+    return ngx_cpymem(p, digits, buf + sizeof(buf) - digits);
 }

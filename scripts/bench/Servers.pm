@@ -11,12 +11,12 @@ use Exporter 'import';
 use File::Basename qw(dirname);
 use IO::Handle;
 use IO::Socket::INET;
-use IO::Socket::UNIX;
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
 use lib dirname(__FILE__) . '/..';
 use Files;
+use RedisClient;
 
 our @EXPORT = qw(sleep time slurp spew wait_for start stop free_port listening
                  children start_nginx complaints worker
@@ -193,36 +193,6 @@ sub start_redis {
         return eval { redis($redis, 'PING') eq 'PONG' };
     }) or die 'redis: ' . slurp("$dir/log");
     return $redis;
-}
-
-# one command; what Redis replies, lists as references
-
-sub redis {
-    my ($redis, @command) = @_;
-
-    $redis->{client} //= IO::Socket::UNIX->new(Peer => $redis->{sock})
-        || die "redis: $!\n";
-    print { $redis->{client} } join '', '*' . @command . "\r\n",
-        map { '$' . length($_) . "\r\n$_\r\n" } @command;
-    $redis->{client}->flush;
-    return reply($redis->{client});
-}
-
-sub reply {
-    my ($client) = @_;
-
-    local $/ = "\r\n";
-    my $line = <$client> // die "redis: connection closed\n";
-    chomp $line;
-    my ($type, $rest) = $line =~ /^(.)(.*)/s;
-
-    return $rest if $type eq '+' || $type eq ':';
-    die "redis: $rest\n" if $type eq '-';
-    return undef if $rest < 0;
-    return [map { reply($client) } 1 .. $rest] if $type eq '*';
-
-    read $client, my ($bytes), $rest + 2;
-    return substr $bytes, 0, $rest;
 }
 
 sub start_haproxy {
